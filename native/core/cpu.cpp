@@ -1,0 +1,32 @@
+#include "core/cpu.h"
+
+namespace lissome {
+
+Isa best_isa() noexcept {
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+        __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("bmi2")) {
+        return Isa::avx512;
+    }
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2")) {
+        return Isa::avx2;
+    }
+#elif defined(__aarch64__)
+    return Isa::neon;
+#endif
+    return Isa::scalar;
+}
+
+const char* isa_name(Isa isa) noexcept {
+    switch (isa) {
+        case Isa::neon: return "neon";
+        case Isa::avx2: return "avx2";
+        case Isa::avx512: return "avx512";
+        case Isa::scalar: break;
+    }
+    return "scalar";
+}
+
+}  // namespace lissome

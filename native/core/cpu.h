@@ -1,0 +1,14 @@
+// Which instruction set this processor can run: decided once, at start, by asking it.
+#pragma once
+
+namespace lissome {
+
+enum class Isa : int { scalar = 0, neon = 1, avx2 = 2, avx512 = 3 };
+
+// The widest instruction set that this build contains and this processor and operating system run.
+Isa best_isa() noexcept;
+
+// The name that error messages, plans and benchmarks use.
+const char* isa_name(Isa isa) noexcept;
+
+}  // namespace lissome

@@ -1,0 +1,67 @@
+"""lissome: compress a trained network, pack it into one small file, run it from that file.
+
+Names resolve on first use (PEP 562), so that loading and running a packed file imports neither torch nor anything else
+that it does not need.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
+__version__: Final = "0.1.0"
+
+_HOME: Final = {
+    "Graph": "lissome.graph",
+    "Network": "lissome.network",
+    "Recipe": "lissome.compress.recipe",
+    "Stage": "lissome.compress.recipe",
+    "bake_": "lissome.compress.apply",
+    "compress_": "lissome.compress.apply",
+    "uncompress_": "lissome.compress.apply",
+    "freeze": "lissome.compress.freeze",
+    "save": "lissome.pack.container",
+    "load": "lissome.pack.container",
+    "inspect": "lissome.pack.inspect",
+    "compile": "lissome.runtime.engine",
+    "Engine": "lissome.runtime.engine",
+}
+_MODULES: Final = {
+    "prune": "lissome.compress.prune",
+    "share": "lissome.compress.share",
+    "schedule": "lissome.compress.schedule",
+    "models": "lissome.models",
+    "data": "lissome.data",
+    "train": "lissome.train",
+    "weights": "lissome.weights",
+    "errors": "lissome.errors",
+}
+
+__all__ = ["__version__", *_HOME, *_MODULES]  # noqa: PLE0604
+
+if TYPE_CHECKING:
+    from lissome import data, errors, models, train, weights
+    from lissome.compress import prune, schedule, share
+    from lissome.compress.apply import bake_, compress_, uncompress_
+    from lissome.compress.freeze import freeze
+    from lissome.compress.recipe import Recipe, Stage
+    from lissome.graph import Graph
+    from lissome.network import Network
+    from lissome.pack.container import load, save
+    from lissome.pack.inspect import inspect
+    from lissome.runtime.engine import Engine, compile
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        value = getattr(importlib.import_module(_HOME[name]), name)
+    elif name in _MODULES:
+        value = importlib.import_module(_MODULES[name])
+    else:
+        raise AttributeError(f"module 'lissome' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,1 @@
+"""Packing: the .liss container and the entropy coders it chooses from."""

@@ -1,0 +1,1 @@
+"""Running: plan, engine and the native kernels. Needs NumPy only."""

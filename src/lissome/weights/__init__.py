@@ -1,0 +1,8 @@
+"""Coded weights: codes into a codebook, and where the zeros are. One kind a file; values are immutable and nest."""
+
+from lissome.weights.codebook import Codebook
+from lissome.weights.coded import CodedWeight
+from lissome.weights.dense import Dense
+from lissome.weights.sparse import Sparse
+
+__all__ = ["CodedWeight", "Codebook", "Dense", "Sparse"]

@@ -1,0 +1,92 @@
+"""Storage formats of real numbers: which float32 values a format can hold, and their bytes.
+
+A format is named by a string (``FORMATS``). Values travel through lissome as float32 arrays that are *exactly*
+representable in their format, so rounding happens once, where it can be trained around, and storing is lossless.
+
+float8_e4m3 follows Micikevicius et al. 2022, "FP8 formats for deep learning" (1 sign, 4 exponent, 3 mantissa bits, bias 7,
+no infinity, maximum 448); bfloat16 is the upper half of a float32. All roundings are to nearest, ties to even.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lissome.errors import WeightError
+
+FORMATS: Final = ("float32", "bfloat16", "float16", "float8_e4m3")
+ITEMSIZE: Final = {"float32": 4, "bfloat16": 2, "float16": 2, "float8_e4m3": 1}
+
+_E4M3_MAX: Final = 448.0
+
+
+def _e4m3_table() -> NDArray[np.float32]:
+    """Value of each of the 128 non-negative codes; code 127 is NaN."""
+    code = np.arange(128)
+    exponent, mantissa = code >> 3, (code & 7).astype(np.float64)
+    value = np.where(exponent == 0, mantissa / 8 * 2.0**-6, (1 + mantissa / 8) * 2.0 ** (exponent - 7.0))
+    value[127] = np.nan
+    return value.astype(np.float32)
+
+
+_E4M3: Final = _e4m3_table()
+
+
+def check_format(name: str) -> str:
+    """Return `name` when it is a known format, else raise WeightError listing those that exist."""
+    if name not in FORMATS:
+        raise WeightError(f"unknown number format {name!r}; known: {', '.join(FORMATS)}")
+    return name
+
+
+def to_bits(values: NDArray[np.float32], fmt: str) -> NDArray[np.unsignedinteger]:
+    """Round float32 `values` (any shape) to `fmt` and return the bit patterns (uint8, uint16 or uint32, little-endian).
+
+    Raises WeightError when a finite value overflows the format.
+    """
+    check_format(fmt)
+    values = np.ascontiguousarray(values, dtype=np.float32)
+    if fmt == "float32":
+        return values.view(np.uint32)
+    if fmt == "float16":
+        with np.errstate(over="ignore"):
+            half = values.astype(np.float16)
+        bits: NDArray[np.unsignedinteger] = half.view(np.uint16)
+        overflow = np.isinf(half) & np.isfinite(values)
+    elif fmt == "bfloat16":
+        wide = values.view(np.uint32).astype(np.uint64)
+        rounded = (wide + 0x7FFF + ((wide >> 16) & 1)) >> 16
+        bits = np.where(np.isnan(values), 0x7FC0, rounded).astype(np.uint16)
+        overflow = ((bits & 0x7FFF) == 0x7F80) & np.isfinite(values)
+    else:
+        magnitude = np.abs(values)
+        overflow = ~(magnitude <= _E4M3_MAX)
+        upper = np.clip(np.searchsorted(_E4M3[:127], magnitude), 1, 126)
+        low, high = _E4M3[upper - 1].astype(np.float64), _E4M3[upper].astype(np.float64)
+        middle = (low + high) / 2
+        up = (magnitude > middle) | ((magnitude == middle) & (upper % 2 == 0))
+        bits = (np.where(up, upper, upper - 1) | (np.signbit(values) << 7)).astype(np.uint8)
+    if overflow.any():
+        worst = float(np.abs(values[overflow]).max())
+        raise WeightError(f"value {worst:g} does not fit {fmt}; store it as float32 or rescale the layer")
+    return bits
+
+
+def from_bits(bits: NDArray[np.unsignedinteger], fmt: str) -> NDArray[np.float32]:
+    """The float32 values of bit patterns in `fmt`; the inverse of `to_bits`, for every bit pattern."""
+    check_format(fmt)
+    if fmt == "float32":
+        return np.ascontiguousarray(bits, dtype=np.uint32).view(np.float32)
+    if fmt == "float16":
+        return np.ascontiguousarray(bits, dtype=np.uint16).view(np.float16).astype(np.float32)
+    if fmt == "bfloat16":
+        return (np.ascontiguousarray(bits, dtype=np.uint32) << 16).view(np.float32)
+    code = np.ascontiguousarray(bits, dtype=np.uint8)
+    return np.where(code & 0x80, -_E4M3[code & 0x7F], _E4M3[code & 0x7F]).astype(np.float32)
+
+
+def round_to(values: NDArray[np.float32], fmt: str) -> NDArray[np.float32]:
+    """`values` rounded to the nearest that `fmt` can hold (float32 in, float32 out)."""
+    return from_bits(to_bits(values, fmt), fmt)
