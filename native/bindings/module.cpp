@@ -7,6 +7,7 @@ namespace nb = nanobind;
 
 NB_MODULE(_native, m) {
     m.doc() = "Native part of lissome: entropy coders, kernels and the executor.";
-    m.def("best_isa", [] { return lissome::isa_name(lissome::best_isa()); },
-          "Name of the widest instruction set that this build contains and this processor runs.");
+    m.def(
+        "best_isa", [] { return lissome::isa_name(lissome::best_isa()); },
+        "Name of the widest instruction set that this build contains and this processor runs.");
 }

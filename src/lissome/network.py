@@ -1,4 +1,4 @@
-"""Network = Graph + coded weights: frozen; the thing that travels between compression, file, engine and hardware models."""
+"""Network = Graph + coded weights: frozen; what travels between compression, file, engine and hardware models."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ class Network:
     def __post_init__(self) -> None:
         wanted, found = set(self.graph.parameters), set(self.weights)
         if wanted != found:
-            raise GraphError(f"weights missing: {sorted(wanted - found)}; weights nobody asked for: {sorted(found - wanted)}")
+            raise GraphError(
+                f"weights missing: {sorted(wanted - found)}; weights nobody asked for: {sorted(found - wanted)}"
+            )
         ordered = {name: self.weights[name] for name in self.graph.parameters}
         object.__setattr__(self, "weights", MappingProxyType(ordered))
 

@@ -1,7 +1,7 @@
 """Graph: nodes in topological order over named tensors. Operators, attributes and their meaning are ONNX's.
 
-A graph holds no weights: a node names them among its inputs, and `Network` (network.py) maps the names to coded weights.
-The first axis of every activation is the batch, written ``"N"``: a graph has no fixed batch size.
+A graph holds no weights: a node names them among its inputs, and `Network` (network.py) maps the names to coded
+weights. The first axis of every activation is the batch, written ``"N"``: a graph has no fixed batch size.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MAX_NAME = 256
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """Name, shape and dtype of a tensor that crosses the graph's edge. An extent is a positive int or the batch ``"N"``."""
+    """Name, shape and dtype of a tensor that crosses the graph's edge. An extent is positive, or the batch ``"N"``."""
 
     name: str
     shape: tuple[Extent, ...]
@@ -37,7 +37,7 @@ class TensorSpec:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One operator: ``outputs = op(inputs, **attributes)``. An empty input name means an optional input left out, as in ONNX."""
+    """One operator: ``outputs = op(inputs, **attributes)``. An empty input name: an optional input left out, as in ONNX."""
 
     op: str
     name: str

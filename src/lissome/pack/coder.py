@@ -1,8 +1,8 @@
 """What an entropy coder codes, and its contract.
 
 Every coded weight comes down to the same two things: `Indices` (where the survivors are, and which code each has) and a
-few real numbers (a codebook, or values that were never shared). A coder turns Indices into bytes and back; it is a module
-with `encode` and `decode` (huffman.py, fast.py, small.py), listed in choose.py.
+few real numbers (a codebook, or values that were never shared). A coder turns Indices into bytes and back; it is a
+module with `encode` and `decode` (huffman.py, fast.py, small.py), listed in choose.py.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ class Indices:
 
     shape: of the tensor, output channels first.
     positions: int64 (nnz,), strictly increasing flat row-major indices; None when every element has a code (dense).
-    codes: uint8 or uint16, (nnz,) or (prod(shape),), each below `alphabet`. With alphabet 1 there is nothing to code (values
-    that were never shared travel apart): codes are all zero.
+    codes: uint8 or uint16, (nnz,) or (prod(shape),), each below `alphabet`. With alphabet 1 there is nothing to code
+    (values that were never shared travel apart): codes are all zero.
     """
 
     shape: tuple[int, ...]

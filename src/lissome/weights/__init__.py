@@ -5,4 +5,4 @@ from lissome.weights.coded import CodedWeight
 from lissome.weights.dense import Dense
 from lissome.weights.sparse import Sparse
 
-__all__ = ["CodedWeight", "Codebook", "Dense", "Sparse"]
+__all__ = ["Codebook", "CodedWeight", "Dense", "Sparse"]

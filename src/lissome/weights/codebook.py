@@ -59,7 +59,8 @@ class Codebook:
         return self.codes.nbytes + self.codebook.size * ITEMSIZE[self.format]
 
     def to_dense(self) -> NDArray[np.float32]:
-        return self.codebook[self.codes]
+        dense: NDArray[np.float32] = self.codebook[self.codes]
+        return dense
 
     def describe(self) -> str:
         return f"codebook {self.codebook.size}"

@@ -3,8 +3,8 @@
 A format is named by a string (``FORMATS``). Values travel through lissome as float32 arrays that are *exactly*
 representable in their format, so rounding happens once, where it can be trained around, and storing is lossless.
 
-float8_e4m3 follows Micikevicius et al. 2022, "FP8 formats for deep learning" (1 sign, 4 exponent, 3 mantissa bits, bias 7,
-no infinity, maximum 448); bfloat16 is the upper half of a float32. All roundings are to nearest, ties to even.
+float8_e4m3 follows Micikevicius et al. 2022, "FP8 formats for deep learning" (1 sign, 4 exponent, 3 mantissa bits,
+bias 7, no infinity, maximum 448); bfloat16 is the upper half of a float32. All roundings are to nearest, ties to even.
 """
 
 from __future__ import annotations
@@ -84,7 +84,9 @@ def from_bits(bits: NDArray[np.unsignedinteger], fmt: str) -> NDArray[np.float32
     if fmt == "bfloat16":
         return (np.ascontiguousarray(bits, dtype=np.uint32) << 16).view(np.float32)
     code = np.ascontiguousarray(bits, dtype=np.uint8)
-    return np.where(code & 0x80, -_E4M3[code & 0x7F], _E4M3[code & 0x7F]).astype(np.float32)
+    magnitude = _E4M3[code & 0x7F]
+    value: NDArray[np.float32] = np.where(code & 0x80, -magnitude, magnitude)
+    return value
 
 
 def round_to(values: NDArray[np.float32], fmt: str) -> NDArray[np.float32]:

@@ -32,9 +32,10 @@ class Sparse:
         positions = np.asarray(self.positions, dtype=np.int64)
         if positions.ndim != 1 or positions.shape != self.values.shape:
             raise WeightError(f"{positions.shape} positions but values of shape {self.values.shape}")
-        if positions.size:
-            if int(positions[0]) < 0 or int(positions[-1]) >= math.prod(shape) or (np.diff(positions) <= 0).any():
-                raise WeightError(f"positions must increase strictly within shape {shape}")
+        if positions.size and (
+            int(positions[0]) < 0 or int(positions[-1]) >= math.prod(shape) or (np.diff(positions) <= 0).any()
+        ):
+            raise WeightError(f"positions must increase strictly within shape {shape}")
         object.__setattr__(self, "shape", shape)
         object.__setattr__(self, "positions", frozen(positions))
 
