@@ -37,7 +37,7 @@ class TensorSpec:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One operator: ``outputs = op(inputs, **attributes)``. An empty input name: an optional input left out, as in ONNX."""
+    """One operator: ``outputs = op(inputs, **attributes)``. An empty input name: left out, as in ONNX."""
 
     op: str
     name: str
