@@ -47,7 +47,7 @@ def to_bits(values: NDArray[np.float32], fmt: str) -> NDArray[np.unsignedinteger
     Raises WeightError when a finite value overflows the format.
     """
     check_format(fmt)
-    values = np.ascontiguousarray(values, dtype=np.float32)
+    values = np.asarray(values, dtype=np.float32, order="C")
     if fmt == "float32":
         return values.view(np.uint32)
     if fmt == "float16":
@@ -78,12 +78,12 @@ def from_bits(bits: NDArray[np.unsignedinteger], fmt: str) -> NDArray[np.float32
     """The float32 values of bit patterns in `fmt`; the inverse of `to_bits`, for every bit pattern."""
     check_format(fmt)
     if fmt == "float32":
-        return np.ascontiguousarray(bits, dtype=np.uint32).view(np.float32)
+        return np.asarray(bits, dtype=np.uint32, order="C").view(np.float32)
     if fmt == "float16":
-        return np.ascontiguousarray(bits, dtype=np.uint16).view(np.float16).astype(np.float32)
+        return np.asarray(bits, dtype=np.uint16, order="C").view(np.float16).astype(np.float32)
     if fmt == "bfloat16":
-        return (np.ascontiguousarray(bits, dtype=np.uint32) << 16).view(np.float32)
-    code = np.ascontiguousarray(bits, dtype=np.uint8)
+        return (np.asarray(bits, dtype=np.uint32, order="C") << 16).view(np.float32)
+    code = np.asarray(bits, dtype=np.uint8, order="C")
     magnitude = _E4M3[code & 0x7F]
     value: NDArray[np.float32] = np.where(code & 0x80, -magnitude, magnitude)
     return value
