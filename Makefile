@@ -76,8 +76,18 @@ test-sanitize: env
 fuzz: env
 	$(BIN)/python bench/fuzz.py --quick
 
-bench: env
+bench: env bench-env
 	$(BIN)/python bench/deep_compression.py
+
+# The peer coder in an environment of its own: its declared requirements pull in a CUDA build of torch, which it does
+# not need for coding arrays (see bench/peers/nncodec_size.py).
+bench-env: .venv-nncodec/.installed
+
+.venv-nncodec/.installed:
+	$(PYTHON) -m venv .venv-nncodec
+	.venv-nncodec/bin/python -m pip install --quiet numpy safetensors h5py
+	.venv-nncodec/bin/python -m pip install --quiet --no-deps nncodec==2.1.3
+	touch $@
 
 native: $(VENV)/.tools
 	$(BIN)/cmake -S . -B build/dev -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) \
