@@ -5,9 +5,14 @@
 
 namespace nb = nanobind;
 
+namespace lissome {
+void bind_codec(nb::module_& m);
+}  // namespace lissome
+
 NB_MODULE(_native, m) {
     m.doc() = "Native part of lissome: entropy coders, kernels and the executor.";
     m.def(
         "best_isa", [] { return lissome::isa_name(lissome::best_isa()); },
         "Name of the widest instruction set that this build contains and this processor runs.");
+    lissome::bind_codec(m);
 }

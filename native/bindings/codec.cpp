@@ -1,0 +1,118 @@
+// Bindings of the entropy coders huffman and fast.
+#include "bindings/codec.h"
+
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/variant.h>
+#include <nanobind/stl/vector.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <variant>
+
+#include "codec/huffman.h"
+
+namespace nb = nanobind;
+
+namespace lissome {
+namespace {
+
+template <class T>
+using Array = nb::ndarray<const T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Codes = std::variant<Array<std::uint8_t>, Array<std::uint16_t>>;
+using Spec = std::tuple<std::uint64_t, bool, std::uint32_t>;
+using Item = std::tuple<std::uint64_t, bool, std::uint32_t, std::optional<Array<std::int64_t>>, Codes>;
+
+template <class T>
+std::span<const T> view(const Array<T>& array) {
+    return {array.data(), array.size()};
+}
+
+// The vector's memory becomes the array's.
+template <class T>
+nb::object to_numpy(std::vector<T>&& values) {
+    auto owned = std::make_unique<std::vector<T>>(std::move(values));
+    T* data = owned->data();
+    const std::size_t size = owned->size();
+    nb::capsule owner(owned.get(), [](void* p) noexcept { delete static_cast<std::vector<T>*>(p); });
+    owned.release();
+    return nb::cast(nb::ndarray<nb::numpy, T, nb::ndim<1>>(data, {size}, owner));
+}
+
+nb::bytes encode_group(Encode encode, const std::vector<Item>& items) {
+    std::vector<IndicesView> group;
+    for (const auto& [size, sparse, alphabet, positions, codes] : items) {
+        IndicesView& indices = group.emplace_back();
+        indices.spec = {size, sparse, alphabet};
+        if (positions) {
+            indices.positions = view(*positions);
+        }
+        std::visit([&](const auto& array) { indices.codes = view(array); }, codes);
+    }
+    std::vector<std::uint8_t> bytes;
+    {
+        nb::gil_scoped_release released;
+        bytes = encode(group);
+    }
+    return nb::bytes(bytes.data(), bytes.size());
+}
+
+nb::list decode_group(Decode decode, nb::bytes data, const std::vector<Spec>& items, std::uint64_t max_entries) {
+    std::vector<IndexSpec> specs;
+    for (const auto& [size, sparse, alphabet] : items) {
+        specs.push_back({size, sparse, alphabet});
+    }
+    const std::span bytes(reinterpret_cast<const std::uint8_t*>(data.c_str()), data.size());
+    std::vector<Indices> group;
+    {
+        nb::gil_scoped_release released;
+        group = decode(bytes, specs, max_entries);
+    }
+    nb::list out;
+    for (Indices& indices : group) {
+        nb::object positions = indices.spec.sparse ? to_numpy(std::move(indices.positions)) : nb::none();
+        nb::object codes = std::visit([](auto& held) { return to_numpy(std::move(held)); }, indices.codes);
+        out.append(nb::make_tuple(positions, codes));
+    }
+    return out;
+}
+
+// Each native error as its namesake of lissome.errors.
+void translate(const std::exception_ptr& error, void*) {
+    const auto raise = [](const char* name, const std::exception& e) {
+        PyErr_SetString(nb::module_::import_("lissome.errors").attr(name).ptr(), e.what());
+    };
+    try {
+        std::rethrow_exception(error);
+    } catch (const FormatError& e) {
+        raise("FormatError", e);
+    } catch (const LimitError& e) {
+        raise("LimitError", e);
+    } catch (const WeightError& e) {
+        raise("WeightError", e);
+    }
+}
+
+}  // namespace
+
+void bind_coder(nb::module_& m, const char* name, Encode encode, Decode decode) {
+    m.def((std::string(name) + "_encode").c_str(),
+          [encode](const std::vector<Item>& group) { return encode_group(encode, group); },
+          nb::arg("group").noconvert());
+    m.def((std::string(name) + "_decode").c_str(),
+          [decode](nb::bytes data, const std::vector<Spec>& specs, std::uint64_t max_entries) {
+              return decode_group(decode, std::move(data), specs, max_entries);
+          },
+          nb::arg("data"), nb::arg("specs"), nb::arg("max_entries"));
+}
+
+void bind_codec(nb::module_& m) {
+    nb::register_exception_translator(translate);
+    bind_coder(m, "huffman", huffman_encode, huffman_decode);
+}
+
+}  // namespace lissome
