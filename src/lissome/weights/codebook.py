@@ -23,7 +23,7 @@ class Codebook:
     Raises WeightError for a code past the codebook or a codebook value that is not finite.
     """
 
-    codes: NDArray[np.unsignedinteger]
+    codes: NDArray[np.integer]
     codebook: NDArray[np.float32]
     format: str = "float32"
 

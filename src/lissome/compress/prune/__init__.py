@@ -1,0 +1,5 @@
+"""Pruning: which weights are removed. One criterion a file."""
+
+from lissome.compress.prune.magnitude import Magnitude
+
+__all__ = ["Magnitude"]

@@ -1,0 +1,132 @@
+"""Magnitude pruning: the weights closest to zero go (Han et al., NIPS 2015, section 3; Zhu and Gupta 2017 for
+schedules).
+
+The mask is a buffer: it survives state_dict, stays fixed between two settlings, and multiplies the gradient too, so
+that what was pruned stays pruned while the rest is retrained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lissome.compress.method import Member, Method, Parametrization, refuse
+from lissome.errors import RecipeError
+from lissome.weights import CodedWeight, Dense, Sparse
+
+
+class Mask(Parametrization):
+    """weight × mask. Buffer `mask`: bool, of the weight's shape; True is kept."""
+
+    mask: Tensor
+
+    def __init__(self, method: Magnitude, where: str, weight: Tensor) -> None:
+        super().__init__(method, where)
+        self.register_buffer("mask", torch.ones_like(weight, dtype=torch.bool))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight * self.mask
+
+    def encode(self, weight: Tensor, before: CodedWeight) -> CodedWeight:
+        del before  # a mask comes first in a chain that is worth packing; what it lets through is stored as it is
+        flat = (weight.detach() * self.mask).flatten().cpu().numpy()
+        positions = np.flatnonzero(flat)
+        return Sparse(tuple(weight.shape), positions, Dense(flat[positions]))
+
+
+@dataclass(frozen=True)
+class Magnitude(Method):
+    """Prune weights by absolute value. Exactly one of the three measures is given.
+
+    sparsity: share of weights to remove, in [0, 1).
+    threshold: remove abs(w) below this value, > 0.
+    quality: remove abs(w) below quality × standard deviation of the layer's surviving weights (Han's quality factor),
+    > 0.
+    scope: "layer" (each weight loses `sparsity` of its entries) or "global" (all weights under the rule are ranked
+    together); only `sparsity` has a scope.
+
+    Raises RecipeError for options outside these ranges, and when a layer's weight would lose every entry.
+    """
+
+    family: ClassVar[str] = "prune"
+
+    sparsity: float | None = None
+    threshold: float | None = None
+    quality: float | None = None
+    scope: str = "layer"
+
+    def __post_init__(self) -> None:
+        given = [name for name in ("sparsity", "threshold", "quality") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise RecipeError(f"prune.Magnitude takes one of sparsity, threshold and quality, not {given or 'none'}")
+        if self.sparsity is not None and not 0 <= self.sparsity < 1:
+            raise RecipeError(f"prune.Magnitude: sparsity is a share in [0, 1), not {self.sparsity!r}")
+        for name in ("threshold", "quality"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < float("inf"):
+                raise RecipeError(f"prune.Magnitude: {name} is positive, not {value!r}")
+        if self.scope not in ("layer", "global") or (self.scope == "global" and self.sparsity is None):
+            raise RecipeError("prune.Magnitude: scope is 'layer', or 'global' together with sparsity")
+
+    def parametrize(self, weight: Tensor, where: str) -> Mask:
+        if weight.numel() == 0:
+            raise refuse(self, where, "the weight has no entries", "Leave the layer out of the recipe")
+        return Mask(self, where, weight)
+
+    @torch.no_grad()
+    def settle(self, members: Sequence[Member], fraction: float) -> None:
+        if fraction <= 0:
+            for member in members:
+                member.parametrization.mask.fill_(value=True)
+            return
+        scores = [self._score(member) for member in members]
+        if self.sparsity is None:
+            masks = [score >= self._cut(score, fraction) for score in scores]
+        elif self.scope == "layer":
+            masks = [_keep_largest(score, self.sparsity * fraction) for score in scores]
+        else:
+            joint = _keep_largest(torch.cat([score.flatten() for score in scores]), self.sparsity * fraction)
+            parts = torch.split(joint, [score.numel() for score in scores])
+            masks = [part.view_as(score) for part, score in zip(parts, scores, strict=True)]
+        for member, mask in zip(members, masks, strict=True):
+            if mask.dim() > 1 and not mask.any():
+                raise refuse(
+                    self,
+                    member.parametrization.where,
+                    f"it would remove all {mask.numel():,} weights and cut the network in two",
+                    "Prune less, or leave this layer out",
+                )
+            member.parametrization.mask.copy_(mask)
+
+    @staticmethod
+    def _score(member: Member) -> Tensor:
+        """abs(weight), and −1 where already pruned, so that what is gone stays gone."""
+        magnitude = member.weight().abs()
+        return torch.where(member.parametrization.mask, magnitude, -torch.ones_like(magnitude))
+
+    def _cut(self, score: Tensor, fraction: float) -> float:
+        if self.threshold is not None:
+            return self.threshold * fraction
+        survivors = score[score >= 0]
+        # |w| has the same second moment as w, and a layer's weights are centred: std about zero, as Han's code has it.
+        deviation = float(survivors.double().square().mean().sqrt()) if survivors.numel() else 0.0
+        return float(self.quality or 0.0) * fraction * deviation
+
+
+def _keep_largest(score: Tensor, sparsity: float) -> Tensor:
+    """Boolean mask of the round((1 − sparsity) × n) largest; equal scores are kept in order of position."""
+    flat = score.flatten()
+    keep = round((1 - sparsity) * flat.numel())
+    mask = torch.zeros_like(flat, dtype=torch.bool)
+    if keep:
+        cut = flat.kthvalue(flat.numel() - keep + 1).values
+        mask = flat > cut
+        ties = (flat == cut).nonzero().flatten()
+        mask[ties[: keep - int(mask.sum())]] = True
+    mask &= flat >= 0
+    return mask.view_as(score)
