@@ -148,7 +148,7 @@ class _Foreign:
 
 def test_a_weight_of_unknown_kind_is_refused():
     """A kind that a file cannot hold is one error naming the weight and the kind."""
-    with pytest.raises(WeightError, match="weight 'w0' is a _Foreign, which a .liss file cannot hold yet"):
+    with pytest.raises(WeightError, match=r"weight 'w0' is a _Foreign, which a \.liss file cannot hold yet"):
         pack(network_of(_Foreign()))
 
 
@@ -222,7 +222,7 @@ def test_claims_beyond_the_files_size_are_refused():
 
 def test_hostile_claim_costs_no_memory(monkeypatch):
     """A file whose header claims a gigabyte-sized tensor is refused without allocating for it."""
-    monkeypatch.setattr(container, "_check_claims", lambda forms, size: None)
+    monkeypatch.setattr(container, "_check_claims", lambda *_: None)
     none = np.zeros(0, np.int64)
     data = pack(network_of(Sparse((1 << 20, 1 << 10), none, Codebook(none, np.zeros(1, np.float32)))))
     monkeypatch.undo()
@@ -234,7 +234,7 @@ def test_hostile_claim_costs_no_memory(monkeypatch):
     assert peak < 1 << 20
 
 
-def test_memory_stays_within_the_account(monkeypatch):
+def test_memory_stays_within_the_account():
     """Peak memory of loading stays below what the account says the tensors need."""
     net = network_of(sparse(np.random.default_rng(0), (1000, 300), 0.3, 15, "float16"), recipe="x" * 1000)
     data = pack(net)
