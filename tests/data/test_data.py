@@ -166,7 +166,7 @@ def labelled(count, classes=10):
 
 
 def test_holdout_is_balanced_disjoint_and_deterministic():
-    """Each class gives count // classes images, the first ones one more; the parts partition the training split in order."""
+    """Each class gives count // classes images, the first ones one more; the parts partition the split, in order."""
     dataset = Dataset("x", 10, labelled(200), labelled(10))
     train, validation = dataset.holdout(53, seed=3)
     assert np.bincount(validation.labels).tolist() == [6, 6, 6, 5, 5, 5, 5, 5, 5, 5]
