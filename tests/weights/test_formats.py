@@ -141,6 +141,7 @@ def test_shape_is_kept_and_layout_does_not_matter(fmt):
     """Any shape, the empty one and a transposed view included, comes back in that shape."""
     values = np.arange(12, dtype=np.float32).reshape(3, 4)
     for array in (values, values.T, values[:, ::2], np.zeros((0, 3), np.float32), np.float32(1.5).reshape(())):
+        assert isinstance(round_to(array, fmt), np.ndarray)
         assert np.array_equal(round_to(array, fmt), array)
         assert to_bits(array, fmt).shape == array.shape
         assert to_bits(array, fmt).itemsize == ITEMSIZE[fmt]

@@ -37,7 +37,8 @@ class Codebook:
         if not np.issubdtype(codes.dtype, np.integer):
             raise WeightError(f"codes are integers, not {codes.dtype}")
         if codes.size and not 0 <= int(codes.min()) <= int(codes.max()) < codebook.size:
-            raise WeightError(f"code {int(codes.max())} points past a codebook of {codebook.size} entries")
+            outside = int(codes.min()) if codes.min() < 0 else int(codes.max())
+            raise WeightError(f"code {outside} points outside a codebook of {codebook.size} entries")
         object.__setattr__(self, "codebook", codebook)
         object.__setattr__(self, "codes", frozen(codes.astype(np.uint8 if codebook.size <= 256 else np.uint16)))
 
@@ -59,8 +60,7 @@ class Codebook:
         return self.codes.nbytes + self.codebook.size * ITEMSIZE[self.format]
 
     def to_dense(self) -> NDArray[np.float32]:
-        dense: NDArray[np.float32] = self.codebook[self.codes]
-        return dense
+        return np.asarray(self.codebook[self.codes])  # indexing by a scalar array gives a bare scalar
 
     def describe(self) -> str:
         return f"codebook {self.codebook.size}"

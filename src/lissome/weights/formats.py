@@ -71,7 +71,7 @@ def to_bits(values: NDArray[np.float32], fmt: str) -> NDArray[np.unsignedinteger
     if overflow.any():
         worst = float(np.abs(values[overflow]).max())
         raise WeightError(f"value {worst:g} does not fit {fmt}; store it as float32 or rescale the layer")
-    return bits
+    return np.asarray(bits)  # NumPy turns what it computes from a scalar array into a bare scalar
 
 
 def from_bits(bits: NDArray[np.unsignedinteger], fmt: str) -> NDArray[np.float32]:
@@ -82,7 +82,7 @@ def from_bits(bits: NDArray[np.unsignedinteger], fmt: str) -> NDArray[np.float32
     if fmt == "float16":
         return np.asarray(bits, dtype=np.uint16, order="C").view(np.float16).astype(np.float32)
     if fmt == "bfloat16":
-        return (np.asarray(bits, dtype=np.uint32, order="C") << 16).view(np.float32)
+        return np.asarray(np.asarray(bits, dtype=np.uint32) << 16, order="C").view(np.float32)
     code = np.asarray(bits, dtype=np.uint8, order="C")
     magnitude = _E4M3[code & 0x7F]
     value: NDArray[np.float32] = np.where(code & 0x80, -magnitude, magnitude)
