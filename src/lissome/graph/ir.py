@@ -6,6 +6,7 @@ weights. The first axis of every activation is the batch, written ``"N"``: a gra
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -16,6 +17,7 @@ from lissome.errors import GraphError
 Attribute: TypeAlias = int | float | str | tuple[int, ...] | tuple[float, ...]
 Extent: TypeAlias = int | str
 
+DTYPES = ("float32", "float16", "int8", "uint8", "int32", "int64", "bool")
 MAX_NODES = 100_000
 MAX_NAME = 256
 
@@ -33,6 +35,8 @@ class TensorSpec:
         for extent in self.shape:
             if extent != "N" and not (isinstance(extent, int) and 0 < extent < 2**31):
                 raise GraphError(f"tensor {self.name!r} has extent {extent!r}; use a positive int or 'N' for the batch")
+        if self.dtype not in DTYPES:
+            raise GraphError(f"tensor {self.name!r} has dtype {self.dtype[:40]!r}; known: {', '.join(DTYPES)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,7 @@ class Node:
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in (self.op, self.name, *self.outputs, *(i for i in self.inputs if i)):
+        for name in (self.op, self.name, *self.outputs, *(i for i in self.inputs if i), *self.attributes):
             _check_name(name)
         object.__setattr__(self, "attributes", MappingProxyType(dict(self.attributes)))
 
@@ -109,22 +113,24 @@ class Graph:
     def from_plain(cls, plain: Any) -> Graph:
         """Build a graph from untrusted plain data; raises GraphError whatever is wrong with it."""
         try:
+            if set(plain) != {"nodes", "inputs", "outputs", "parameters"}:
+                raise ValueError("its keys are not nodes, inputs, outputs and parameters")
             nodes = tuple(
                 Node(
                     _text(op),
                     _text(name),
-                    tuple(_text(i) for i in inputs),
-                    tuple(_text(o) for o in outputs),
+                    tuple(_text(i) for i in _list(inputs)),
+                    tuple(_text(o) for o in _list(outputs)),
                     {_text(key): _attribute(value) for key, value in attributes.items()},
                 )
-                for op, name, inputs, outputs, attributes in plain["nodes"]
+                for op, name, inputs, outputs, attributes in _list(plain["nodes"])
             )
             specs = tuple(
-                TensorSpec(_text(name), tuple(_extent(e) for e in shape), _text(dtype))
-                for name, shape, dtype in plain["inputs"]
+                TensorSpec(_text(name), tuple(_extent(e) for e in _list(shape)), _text(dtype))
+                for name, shape, dtype in _list(plain["inputs"])
             )
-            outputs = tuple(_text(name) for name in plain["outputs"])
-            parameters = tuple(_text(name) for name in plain["parameters"])
+            outputs = tuple(_text(name) for name in _list(plain["outputs"]))
+            parameters = tuple(_text(name) for name in _list(plain["parameters"]))
         except GraphError:
             raise
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -149,11 +155,22 @@ def _extent(value: Any) -> Extent:
     return value
 
 
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError(f"expected a list, found {type(value).__name__}")
+    return value
+
+
 def _attribute(value: Any) -> Attribute:
     if isinstance(value, list):
-        if any(isinstance(item, bool) or not isinstance(item, int | float) for item in value):
-            raise TypeError("a list attribute holds numbers only")
-        return tuple(value)
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise TypeError(f"attribute of type {type(value).__name__}")
+        return tuple(_number(item) for item in value)
+    return value if isinstance(value, str) else _number(value)
+
+
+def _number(value: Any) -> int | float:
+    """An attribute's number: what an ONNX attribute holds, that is an int64 or a finite float."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"expected a number, found {type(value).__name__}")
+    if not (-(2**63) <= value < 2**63 if isinstance(value, int) else math.isfinite(value)):
+        raise ValueError("an attribute is neither a 64-bit integer nor a finite number")
     return value
