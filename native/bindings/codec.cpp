@@ -3,17 +3,20 @@
 
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/variant.h>
 #include <nanobind/stl/vector.h>
 
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <tuple>
 #include <utility>
 #include <variant>
 
+#include "codec/fast.h"
 #include "codec/huffman.h"
 
 namespace nb = nanobind;
@@ -61,7 +64,9 @@ nb::bytes encode_group(Encode encode, const std::vector<Item>& items) {
     return nb::bytes(bytes.data(), bytes.size());
 }
 
-nb::list decode_group(Decode decode, nb::bytes data, const std::vector<Spec>& items, std::uint64_t max_entries) {
+// `decode` as Decode, or a lambda like it.
+template <class Decoder>
+nb::list decode_group(Decoder decode, nb::bytes data, const std::vector<Spec>& items, std::uint64_t max_entries) {
     std::vector<IndexSpec> specs;
     for (const auto& [size, sparse, alphabet] : items) {
         specs.push_back({size, sparse, alphabet});
@@ -79,6 +84,17 @@ nb::list decode_group(Decode decode, nb::bytes data, const std::vector<Spec>& it
         out.append(nb::make_tuple(positions, codes));
     }
     return out;
+}
+
+// Throws std::invalid_argument for a name that isa_name never gives, or that is wider than this processor has.
+Isa isa_named(const std::string& name) {
+    for (const Isa isa : {Isa::scalar, Isa::neon, Isa::avx2, Isa::avx512}) {
+        const bool runs = isa == Isa::scalar || isa == best_isa() || (isa == Isa::avx2 && best_isa() == Isa::avx512);
+        if (name == isa_name(isa) && runs) {
+            return isa;
+        }
+    }
+    throw std::invalid_argument("this processor does not run '" + name + "'");
 }
 
 // Each native error as its namesake of lissome.errors.
@@ -112,6 +128,16 @@ void bind_coder(nb::module_& m, const char* name, Encode encode, Decode decode) 
 
 void bind_codec(nb::module_& m) {
     nb::register_exception_translator(translate);
+    bind_coder(m, "fast", fast_encode, fast_decode);
+    m.def(
+        "fast_decode_with",
+        [](const std::string& isa, nb::bytes data, const std::vector<Spec>& specs, std::uint64_t max_entries) {
+            const Isa with = isa_named(isa);
+            const auto decode = [with](auto... args) { return fast_decode_with(with, args...); };
+            return decode_group(decode, std::move(data), specs, max_entries);
+        },
+        nb::arg("isa"), nb::arg("data"), nb::arg("specs"), nb::arg("max_entries"),
+        "fast_decode by one instruction set; ValueError where this build or processor lacks it.");
     bind_coder(m, "huffman", huffman_encode, huffman_decode);
 }
 

@@ -13,7 +13,7 @@ from index_groups import groups, make, plain
 from lissome.errors import FormatError, LimitError, WeightError
 from lissome.pack.coder import IndexSpec, Indices
 
-CODERS = ["huffman"]
+CODERS = ["fast", "huffman"]
 PLENTY = 1 << 22
 
 pytestmark = pytest.mark.native
