@@ -18,7 +18,7 @@ from typing import Final
 from lissome.errors import FormatError, LimitError, LissomeError, WeightError
 from lissome.graph.ir import Graph
 from lissome.network import Network
-from lissome.pack import choose, framing, header, reals, text
+from lissome.pack import choose, framing, header, prime, reals, text
 from lissome.pack.atomic import write_atomic
 from lissome.pack.coder import Coder, Indices
 from lissome.pack.header import TensorForm
@@ -72,7 +72,7 @@ def pack(net: Network, coder: str = "auto") -> bytes:
     net = canonical(net)
     parts = [take_apart(name, weight) for name, weight in net.weights.items()]
     head = header.to_text(net.graph, [part.form for part in parts], net.recipe)
-    coded_head = text.encode_text(head, header.PRIME)
+    coded_head = text.encode_text(head, prime.HEADER)
     files = {profile.name: _pack_with(profile, coded_head, parts) for profile in profiles}
     data = files[choose.smallest({name: len(file) for name, file in files.items()})]
     _check_claims([part.form for part in parts], len(data))
@@ -83,7 +83,7 @@ def pack(net: Network, coder: str = "auto") -> bytes:
 
 def _pack_with(profile: choose.Profile, coded_head: bytes, parts: Sequence[Parts]) -> bytes:
     coder = profile.load()
-    specs = [_reals_spec(part.form, part.reals.size) for part in parts]
+    specs = [reals_spec(part.form, part.reals.size) for part in parts]
     numbers = reals.encode([part.reals for part in parts], specs, coder)
     groups = [coder.encode([parts[i].indices for i in group]) for group in groups_of([part.form for part in parts])]
     return framing.join(profile.identifier, coded_head, numbers, groups)
@@ -98,7 +98,7 @@ def load(source: str | os.PathLike[str] | bytes, limits: Limits | None = None) -
     limits = limits or Limits()
     name, data = read(source, limits)
     try:
-        return _decode(open_contents(data), limits)
+        return decode(open_contents(data), limits)
     except (FormatError, LimitError) as error:
         raise explain(name, error) from None
 
@@ -131,7 +131,7 @@ def open_contents(data: bytes) -> Contents:
     profile = choose.by_identifier(frame.profile)
     limit = _header_limit(len(frame.header))
     try:
-        head = text.decode_text(bytes(frame.header), header.PRIME, max_bytes=limit)
+        head = text.decode_text(bytes(frame.header), prime.HEADER, max_bytes=limit)
     except LimitError:
         raise FormatError(f"header: longer than the {limit} bytes that a stream of its size may hold") from None
     except FormatError as error:
@@ -164,7 +164,7 @@ def _check_claims(forms: Sequence[TensorForm], file_bytes: int) -> None:
             )
 
 
-def _reals_spec(form: TensorForm, stored: int) -> RealsSpec:
+def reals_spec(form: TensorForm, stored: int) -> RealsSpec:
     """What the reals stream holds of a tensor with `stored` entries."""
     if form.entries is not None:
         return RealsSpec(form.entries, form.format, ascending=True)
@@ -179,7 +179,7 @@ def _fixed_bytes(form: TensorForm) -> int:
     return book + form.spec.size * (2 * ITEMSIZE["float32"] if form.entries is None else 4)
 
 
-def _decode(contents: Contents, limits: Limits) -> Network:
+def decode(contents: Contents, limits: Limits) -> Network:
     coder = contents.profile.load()
     left = _memory_left(contents, limits)
     indices = _decode_groups(contents, coder, left // ENTRY_BYTES, limits)
@@ -187,7 +187,7 @@ def _decode(contents: Contents, limits: Limits) -> Network:
     for i, form in enumerate(contents.forms):
         found = indices.get(i)
         stored = form.spec.size if found is None or found.positions is None else found.positions.size
-        specs.append(_reals_spec(form, stored))
+        specs.append(reals_spec(form, stored))
     try:
         numbers = reals.decode(bytes(contents.frame.reals), specs, coder)
     except (FormatError, LimitError) as error:
@@ -219,7 +219,7 @@ def _decode_groups(contents: Contents, coder: Coder, budget: int, limits: Limits
     sizes = [sum(forms[i].spec.size for i in group) for group in groups]
     sparse = [sum(forms[i].spec.size for i in group if forms[i].sparse) for group in groups]
 
-    def decode(number: int, room: int) -> list[Indices]:
+    def one(number: int, room: int) -> list[Indices]:
         group = groups[number]
         specs = [forms[i].spec for i in group]
         allowed = sizes[number] - sparse[number] + min(room, sparse[number])
@@ -238,10 +238,10 @@ def _decode_groups(contents: Contents, coder: Coder, budget: int, limits: Limits
     results: list[list[Indices]] = []
     if len(groups) > 1 and sum(sparse) <= budget:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            results = list(pool.map(lambda number: decode(number, sparse[number]), range(len(groups))))
+            results = list(pool.map(lambda number: one(number, sparse[number]), range(len(groups))))
     else:
         for number in range(len(groups)):
-            results.append(decode(number, budget))
+            results.append(one(number, budget))
             budget -= sum(found.codes.size for found in results[-1] if found.spec.sparse)
     return {i: found for group, some in zip(groups, results, strict=True) for i, found in zip(group, some, strict=True)}
 

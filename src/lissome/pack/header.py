@@ -2,7 +2,7 @@
 
 The text is one line of canonical JSON, a line feed, and the recipe as it is. The JSON is
 ``[inputs, nodes, tensors, outputs?, parameters?]``: lists, and whatever can be derived is left out. It is then coded by
-the text coder, primed with PRIME: text that looks like what headers look like, so that the usual costs next to nothing.
+the text coder, primed with prime.HEADER: what headers look like, so that the usual costs next to nothing.
 """
 
 from __future__ import annotations
@@ -182,6 +182,3 @@ def _resolve(token: Any, node: str, made: list[str]) -> str:
         (literal,) = token
         return str(literal)
     return f"{node}{token}" if token.startswith(".") else str(token)
-
-
-PRIME: Final = b""

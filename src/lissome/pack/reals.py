@@ -14,14 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lissome.errors import FormatError
-from lissome.pack import text
+from lissome.pack import prime, text
 from lissome.pack.coder import Coder, IndexSpec, Indices
 from lissome.pack.split import from_ordered_bits, ordered_bits
 from lissome.weights.formats import ITEMSIZE, from_bits, to_bits
 
 PLAIN, CODED, TEXT = range(3)
 TEXT_LIMIT: Final = 1 << 16  # the text coder is slow, and gains nothing on more
-PRIME: Final = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,7 @@ def encode(arrays: Sequence[NDArray[np.float32]], specs: Sequence[RealsSpec], co
     group = [Indices(plane, None, piece) for plane, piece in zip(planes, pieces, strict=True)]
     ways = [bytes([PLAIN]) + plain, bytes([CODED]) + coder.encode(group)]
     if len(plain) <= TEXT_LIMIT:
-        ways.append(bytes([TEXT]) + text.encode_text(plain, PRIME))
+        ways.append(bytes([TEXT]) + text.encode_text(plain, prime.REALS))
     return min(ways, key=len)
 
 
@@ -73,7 +72,7 @@ def _plain(data: bytes, planes: Sequence[IndexSpec], size: int, coder: Coder) ->
     if mode == CODED:
         return b"".join(piece.codes.tobytes() for piece in coder.decode(rest, planes, max_entries=size))
     if mode == TEXT and size <= TEXT_LIMIT:
-        return text.decode_text(rest, PRIME, max_bytes=size)
+        return text.decode_text(rest, prime.REALS, max_bytes=size)
     raise FormatError(f"unknown mode {mode} for {size} bytes of numbers")
 
 

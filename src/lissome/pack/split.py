@@ -82,7 +82,7 @@ def take_apart(name: str, weight: CodedWeight) -> Parts:
     values = weight.values if isinstance(weight, Sparse) else weight
     if isinstance(values, Codebook):
         form = TensorForm(name, weight.shape, positions is not None, values.codebook.size, values.format)
-        return Parts(form, Indices(form.spec, positions, values.codes.ravel()), values.codebook)
+        return Parts(form, Indices(form.spec, positions, values.codes.reshape(values.nnz)), values.codebook)
     if not isinstance(values, Dense):
         raise WeightError(f"weight {name!r} is a {type(values).__name__}, which a .liss file cannot hold yet")
     form = TensorForm(name, weight.shape, positions is not None, None, values.format)
