@@ -82,7 +82,8 @@ def take_apart(name: str, weight: CodedWeight) -> Parts:
     values = weight.values if isinstance(weight, Sparse) else weight
     if isinstance(values, Codebook):
         form = TensorForm(name, weight.shape, positions is not None, values.codebook.size, values.format)
-        return Parts(form, Indices(form.spec, positions, values.codes.reshape(values.nnz)), values.codebook)
+        codes: NDArray[np.unsignedinteger] = np.asarray(values.codes).ravel()
+        return Parts(form, Indices(form.spec, positions, codes), values.codebook)
     if not isinstance(values, Dense):
         raise WeightError(f"weight {name!r} is a {type(values).__name__}, which a .liss file cannot hold yet")
     form = TensorForm(name, weight.shape, positions is not None, None, values.format)
