@@ -1,12 +1,13 @@
 """What a graph's operators mean, by torch in float64: the judge of tracing and of graph rewrites."""
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
 
 def evaluate(graph, values, *inputs):
     """Run `graph` with float64 arithmetic; returns its outputs."""
-    known = {name: torch.as_tensor(value).double() for name, value in values.items()}
+    known = {name: torch.from_numpy(np.asarray(value).astype(np.float64)) for name, value in values.items()}
     known.update({spec.name: x.double() for spec, x in zip(graph.inputs, inputs, strict=True)})
     for node in graph.nodes:
         (known[node.outputs[0]],) = [_OPERATORS[node.op](*[known[i] for i in node.inputs], **node.attributes)]

@@ -77,9 +77,21 @@ def baked_copy(module: nn.Module) -> nn.Module:
     clone = copy.deepcopy(module)
     for owner in list(clone.modules()):
         if parametrize.is_parametrized(owner):
+            _own_class(owner)
             for name in list(owner.parametrizations):  # type: ignore[arg-type]
                 parametrize.remove_parametrizations(owner, name, leave_parametrized=True)
     return clone
+
+
+def _own_class(owner: nn.Module) -> None:
+    """Give a copied module a class of its own.
+
+    torch hangs a parametrized weight on a class made for one module, and copy.deepcopy shares that class: taking the
+    parametrization off the copy would take the weight off the original.
+    """
+    shared = type(owner)
+    members = {name: value for name, value in vars(shared).items() if name not in ("__dict__", "__weakref__")}
+    owner.__class__ = type(shared.__name__, shared.__bases__, members)
 
 
 def groups(module: nn.Module) -> list[tuple[int, list[Member]]]:

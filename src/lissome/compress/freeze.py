@@ -1,0 +1,60 @@
+"""freeze: a trained torch module → Network. The one place where weights leave torch."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+from lissome.compress.apply import baked_copy, coded_parameters
+from lissome.compress.recipe import Recipe
+from lissome.errors import WeightError
+from lissome.graph.passes import fold_batch_norm
+from lissome.graph.trace import export
+from lissome.network import Network
+from lissome.weights import CodedWeight, Dense
+
+
+def freeze(
+    model: nn.Module, *, example: torch.Tensor | tuple[torch.Tensor, ...], recipe: Recipe | None = None
+) -> Network:
+    """The network that `model` is now, in evaluation mode: its graph, and each parameter as its methods coded it.
+
+    model: any module of supported operators, with lissome's parametrizations on it or without; it is not changed.
+    example: an input, or a tuple of inputs, float32 with the batch first; only its shape matters, and not the batch's.
+    recipe: how the model came to be, kept in the network as TOML for whoever opens the file later.
+
+    Batch norms are folded into the layer before them, except behind a weight that a method has coded: its codebook
+    would not survive the scaling. Law: the engine's result is model(x) within the rounding of float32 sums.
+    Raises TraceError listing all that a graph cannot express, WeightError naming a layer with NaN, infinity or no
+    weights at all.
+    """
+    examples = example if isinstance(example, tuple) else (example,)
+    baked = baked_copy(model).cpu()
+    traced = export(baked, tuple(e.cpu() if isinstance(e, torch.Tensor) else e for e in examples))
+    aliases = _first_names(baked)
+    coded = coded_parameters(model)
+    weights: dict[str, CodedWeight] = {
+        name: coded.get(aliases.get(name, name)) or _dense(name, value) for name, value in traced.values.items()
+    }
+    for name, weight in weights.items():
+        if 0 in weight.shape:
+            raise WeightError(f"{name!r} has shape {weight.shape}: an empty layer computes nothing; leave it out")
+    free = {n: w.values for n, w in weights.items() if isinstance(w, Dense) and w.format == "float32"}
+    graph, folded = fold_batch_norm(traced.graph, free)
+    kept = {name: Dense(folded[name]) if name in folded else weights[name] for name in graph.parameters}
+    return Network(graph, kept, recipe.to_toml() if recipe is not None else "")
+
+
+def _first_names(model: nn.Module) -> dict[str, str]:
+    """For a parameter known by several names (tied layers), each name → the first, under which it is coded."""
+    first: dict[int, str] = {}
+    return {name: first.setdefault(id(p), name) for name, p in model.named_parameters(remove_duplicate=False)}
+
+
+def _dense(name: str, value: torch.Tensor) -> Dense:
+    """A buffer or constant, such as a batch norm's statistics, which no method codes."""
+    try:
+        return Dense(value.numpy().astype(np.float32))
+    except WeightError as error:
+        raise WeightError(f"{name!r}: {error}") from error
