@@ -8,7 +8,9 @@
 #include <nanobind/stl/variant.h>
 #include <nanobind/stl/vector.h>
 
+#include <functional>
 #include <memory>
+#include <numeric>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -18,6 +20,7 @@
 
 #include "codec/fast.h"
 #include "codec/huffman.h"
+#include "codec/small.h"
 
 namespace nb = nanobind;
 
@@ -27,8 +30,13 @@ namespace {
 template <class T>
 using Array = nb::ndarray<const T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Codes = std::variant<Array<std::uint8_t>, Array<std::uint16_t>>;
-using Spec = std::tuple<std::uint64_t, bool, std::uint32_t>;
-using Item = std::tuple<std::uint64_t, bool, std::uint32_t, std::optional<Array<std::int64_t>>, Codes>;
+using Shape = std::vector<std::uint64_t>;  // whose product does not overflow: native.py sees to it
+using Spec = std::tuple<Shape, bool, std::uint32_t>;
+using Item = std::tuple<Shape, bool, std::uint32_t, std::optional<Array<std::int64_t>>, Codes>;
+
+std::uint64_t size_of(const Shape& shape) {
+    return std::accumulate(shape.begin(), shape.end(), std::uint64_t{1}, std::multiplies<>());
+}
 
 template <class T>
 std::span<const T> view(const Array<T>& array) {
@@ -48,9 +56,9 @@ nb::object to_numpy(std::vector<T>&& values) {
 
 nb::bytes encode_group(Encode encode, const std::vector<Item>& items) {
     std::vector<IndicesView> group;
-    for (const auto& [size, sparse, alphabet, positions, codes] : items) {
+    for (const auto& [shape, sparse, alphabet, positions, codes] : items) {
         IndicesView& indices = group.emplace_back();
-        indices.spec = {size, sparse, alphabet};
+        indices.spec = {size_of(shape), sparse, alphabet, shape};
         if (positions) {
             indices.positions = view(*positions);
         }
@@ -68,8 +76,8 @@ nb::bytes encode_group(Encode encode, const std::vector<Item>& items) {
 template <class Decoder>
 nb::list decode_group(Decoder decode, nb::bytes data, const std::vector<Spec>& items, std::uint64_t max_entries) {
     std::vector<IndexSpec> specs;
-    for (const auto& [size, sparse, alphabet] : items) {
-        specs.push_back({size, sparse, alphabet});
+    for (const auto& [shape, sparse, alphabet] : items) {
+        specs.push_back({size_of(shape), sparse, alphabet, shape});
     }
     const std::span bytes(reinterpret_cast<const std::uint8_t*>(data.c_str()), data.size());
     std::vector<Indices> group;
@@ -139,6 +147,7 @@ void bind_codec(nb::module_& m) {
         nb::arg("isa"), nb::arg("data"), nb::arg("specs"), nb::arg("max_entries"),
         "fast_decode by one instruction set; ValueError where this build or processor lacks it.");
     bind_coder(m, "huffman", huffman_encode, huffman_decode);
+    bind_coder(m, "small", small_encode, small_decode);
 }
 
 }  // namespace lissome

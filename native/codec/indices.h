@@ -19,6 +19,7 @@ struct IndexSpec {
     std::uint64_t size;      // elements of the dense tensor, below kMaxSize
     bool sparse;             // whether positions are coded
     std::uint32_t alphabet;  // codes are below it; 1 to kMaxAlphabet
+    std::vector<std::uint64_t> shape;  // its product is size; only `small` looks at it
 };
 
 // Codes of one tensor, one byte each where the alphabet has at most 256, else two; positions increase strictly and are

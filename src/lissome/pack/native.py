@@ -29,17 +29,18 @@ def decode_group(coder: str, data: bytes, specs: Sequence[IndexSpec], max_entrie
     """The inverse; raises FormatError and LimitError as the Coder contract says."""
     decode = _function(f"{coder}_decode")
     for spec in specs:
-        if not (0 <= spec.size < MAX_SIZE and min(spec.shape, default=0) >= 0 and 1 <= spec.alphabet <= MAX_ALPHABET):
+        extents = (spec.size, *spec.shape)
+        if not (all(0 <= n < MAX_SIZE for n in extents) and 1 <= spec.alphabet <= MAX_ALPHABET):
             raise FormatError(
                 f"a tensor of shape {spec.shape} with {spec.alphabet} codes; a file allows fewer than 2^48 elements "
                 f"and 1 to 65536 codes"
             )
-    plain = [(spec.size, spec.sparse, spec.alphabet) for spec in specs]
+    plain = [(spec.shape, spec.sparse, spec.alphabet) for spec in specs]
     parts = decode(data, plain, max(0, min(max_entries, 2**63 - 1)))
     return [Indices(spec, positions, codes) for spec, (positions, codes) in zip(specs, parts, strict=True)]
 
 
-def _plain(indices: Indices) -> tuple[int, bool, int, Any, Any]:
+def _plain(indices: Indices) -> tuple[tuple[int, ...], bool, int, Any, Any]:
     spec = indices.spec
     if spec.sparse != (indices.positions is not None):
         raise WeightError(f"positions belong to sparse indices and to them only; sparse={spec.sparse}")
@@ -50,7 +51,7 @@ def _plain(indices: Indices) -> tuple[int, bool, int, Any, Any]:
         raise WeightError(f"code {int(codes.max())} in an alphabet of {spec.alphabet}")
     positions = None if indices.positions is None else np.ascontiguousarray(indices.positions, dtype=np.int64)
     narrow = np.uint8 if spec.alphabet <= 256 else np.uint16
-    return spec.size, spec.sparse, spec.alphabet, positions, np.ascontiguousarray(codes, dtype=narrow)
+    return spec.shape, spec.sparse, spec.alphabet, positions, np.ascontiguousarray(codes, dtype=narrow)
 
 
 def _function(name: str) -> Any:

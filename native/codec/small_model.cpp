@@ -1,0 +1,130 @@
+#include "codec/small_model.h"
+
+namespace lissome {
+namespace {
+
+using small_detail::direction;
+
+// No tensor has more columns, so longer ones cannot be linked to.
+constexpr std::uint64_t kMaxLinked = 65536;
+
+constexpr MixRates kMaskRates{3932, 655};
+constexpr MixRates kCodeRates{2621, 655};
+
+}  // namespace
+
+SmallModel::SmallModel()
+    : mask_bit_(6, 32, 65536 / 4, kMaskRates, kLimit),
+      sign_bit_(8, 1, 65536 / 5, kCodeRates, kLimit),
+      magnitude_bit_(256, 8, 65536 / 5, kCodeRates, kLimit),
+      mask_{std::vector<Counter>(12 * 64), std::vector<Counter>(32 * 8), std::vector<Counter>(16 * 16 * 8),
+            std::vector<Counter>(8 * 32)},
+      sign_{std::vector<Counter>(81), std::vector<Counter>(17 * 8), std::vector<Counter>(27)},
+      magnitude_{std::vector<Counter>(kNodes * 2),  std::vector<Counter>(kNodes * 8),
+                 std::vector<Counter>(kNodes * 16), std::vector<Counter>(kNodes * 16),
+                 std::vector<Counter>(kNodes * 64), std::vector<Counter>(kNodes * 32),
+                 std::vector<Counter>(kNodes * 16), std::vector<Counter>(kNodes)} {}
+
+void SmallModel::begin(const SmallTensor& tensor) {
+    // What earlier tensors taught is a start, soon outweighed.
+    const auto forget = [](auto& tables) {
+        for (std::vector<Counter>& table : tables) {
+            for (Counter& counter : table) counter.forget(8);
+        }
+    };
+    forget(mask_);
+    forget(sign_);
+    forget(magnitude_);
+    tensor_ = tensor;
+    const Layout& layout = tensor.layout;
+    const std::size_t columns = layout.columns();
+    const std::size_t pixels = layout.height * layout.width;
+    row_index_ = 0;
+    live_rows_ = 0;
+    top_magnitude_ = std::max(tensor.split, tensor.alphabet - tensor.split) - 1;
+    density_.start(65536 / 8, 2);
+    alive_.fill(Counter{});
+    was_alive_.fill(false);
+    pixel_.assign(pixels, Counter{});
+    pixel_sign_.assign(pixels, Counter{});
+    columns_.assign(columns, Column{});
+    for (std::vector<int>& row : rows_) row.assign(columns, 0);
+    survivors_.clear();
+    column_link_ = nullptr;
+    row_link_ = nullptr;
+    for (const std::vector<std::uint32_t>& earlier : earlier_survivors_) {
+        if (columns > 1 && earlier.size() > 1 && columns % earlier.size() == 0) column_link_ = &earlier;
+        if (columns == 1 && earlier.size() == layout.rows) row_link_ = &earlier;
+    }
+}
+
+void SmallModel::end() {
+    if (tensor_.layout.rows > kMaxLinked) return;
+    earlier_rows_.push_back(tensor_.layout.rows);
+    earlier_survivors_.push_back(survivors_);
+}
+
+void SmallModel::end_row(bool alive) {
+    if (tensor_.layout.rows <= kMaxLinked) {
+        survivors_.push_back(row_.survivors);
+    }
+    ++row_index_;
+    live_rows_ += alive ? 1 : 0;
+}
+
+int SmallModel::at_pixel(const Spot& at, std::size_t up, std::ptrdiff_t right) const {
+    const std::ptrdiff_t x = static_cast<std::ptrdiff_t>(at.x) + right;
+    if (up > at.y || x < 0 || x >= static_cast<std::ptrdiff_t>(tensor_.layout.width)) return 0;
+    const std::size_t row_start = at.column - at.x - up * tensor_.layout.width;
+    return rows_[0][row_start + static_cast<std::size_t>(x)];
+}
+
+SmallModel::Near SmallModel::look_around(const Spot& at) const {
+    const std::size_t pixels = pixel_.size();
+    return {
+        .west = at_pixel(at, 0, -1),
+        .north = at_pixel(at, 1, 0),
+        .northwest = at_pixel(at, 1, -1),
+        .northeast = at_pixel(at, 1, 1),
+        .west2 = at_pixel(at, 0, -2),
+        .north2 = at_pixel(at, 2, 0),
+        .before = at.channel >= 1 ? rows_[0][at.column - pixels] : 0,
+        .before2 = at.channel >= 2 ? rows_[0][at.column - 2 * pixels] : 0,
+    };
+}
+
+void SmallModel::note_survivor(const Spot& at, int sign, std::uint32_t magnitude) {
+    const int signed_magnitude = sign != 0 ? static_cast<int>(magnitude) + 1 : -static_cast<int>(magnitude) - 1;
+    Column& column = columns_[at.column];
+    ++column.survivors;
+    column.magnitudes += magnitude;
+    column.balance += direction(signed_magnitude);
+    ++row_.survivors;
+    row_.magnitudes += magnitude;
+    row_.last = at.column + 1;
+    row_.last_signed = signed_magnitude;
+    rows_[0][at.column] = signed_magnitude;
+    const Layout& layout = tensor_.layout;
+    for (std::size_t y = at.y > 0 ? at.y - 1 : 0; y < std::min(at.y + 2, layout.height); ++y) {
+        for (std::size_t x = at.x > 0 ? at.x - 1 : 0; x < std::min(at.x + 2, layout.width); ++x) {
+            if (y != at.y || x != at.x) {
+                ++columns_[(at.channel * layout.height + y) * layout.width + x].around;
+            }
+        }
+    }
+}
+
+// 0 for nothing known, else 1 + the mean of `count` magnitudes in eighths of the largest, at most 7.
+std::size_t SmallModel::coarse(std::uint64_t sum, std::uint64_t count) const {
+    if (count == 0) return 0;
+    return 1 + std::min<std::size_t>(sum * 8 / count / (std::uint64_t{top_magnitude_} + 1), 6);
+}
+
+// 0 without a link, else 1 + the bits of the linked row's survivors, at most 15.
+std::size_t SmallModel::link_of(const std::vector<std::uint32_t>* link, std::size_t index) const {
+    if (link == nullptr) return 0;
+    const std::size_t per_row = link == column_link_ ? columns_.size() / link->size() : 1;
+    return 1 + small_detail::log_band((*link)[index / per_row], 14);
+}
+
+}  // namespace lissome
