@@ -179,6 +179,9 @@ def _resolve(token: Any, node: str, made: list[str]) -> str:
             raise FormatError(f"node {node!r} reads the tensor made {token} before it; there are {len(made)}")
         return made[-token]
     if isinstance(token, list):
-        (literal,) = token
-        return str(literal)
-    return f"{node}{token}" if token.startswith(".") else str(token)
+        (token,) = token
+    elif isinstance(token, str) and token.startswith("."):
+        return f"{node}{token}"
+    if not isinstance(token, str):
+        raise FormatError(f"node {node!r} reads {str(token)[:20]!r}, which is no name")
+    return token
