@@ -7,6 +7,7 @@ namespace nb = nanobind;
 
 namespace lissome {
 void bind_codec(nb::module_& m);
+void bind_engine(nb::module_& m);
 }  // namespace lissome
 
 NB_MODULE(_native, m) {
@@ -15,4 +16,5 @@ NB_MODULE(_native, m) {
         "best_isa", [] { return lissome::isa_name(lissome::best_isa()); },
         "Name of the widest instruction set that this build contains and this processor runs.");
     lissome::bind_codec(m);
+    lissome::bind_engine(m);
 }

@@ -18,6 +18,11 @@ Isa best_isa() noexcept {
     return Isa::scalar;
 }
 
+bool isa_runs(Isa isa) noexcept {
+    const Isa best = best_isa();
+    return isa == Isa::scalar || isa == best || (isa == Isa::avx2 && best == Isa::avx512);
+}
+
 const char* isa_name(Isa isa) noexcept {
     switch (isa) {
         case Isa::neon:

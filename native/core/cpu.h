@@ -8,6 +8,9 @@ enum class Isa : int { scalar = 0, neon = 1, avx2 = 2, avx512 = 3 };
 // The widest instruction set that this build contains and this processor and operating system run.
 Isa best_isa() noexcept;
 
+// Whether this processor and operating system run code compiled for `isa`.
+bool isa_runs(Isa isa) noexcept;
+
 // The name that error messages, plans and benchmarks use.
 const char* isa_name(Isa isa) noexcept;
 

@@ -1,0 +1,56 @@
+// Memory for the activations of one run, and a pool of such arenas so that runs may overlap without allocating.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <vector>
+
+namespace lissome {
+
+constexpr size_t kAlignment = 64;
+
+class Arena {
+  public:
+    explicit Arena(size_t bytes)
+        : data_(static_cast<std::byte*>(::operator new(bytes + kAlignment, std::align_val_t{kAlignment}))) {}
+    ~Arena() { ::operator delete(data_, std::align_val_t{kAlignment}); }
+    Arena(const Arena&) = delete;
+    Arena& operator=(const Arena&) = delete;
+
+    std::byte* data() const noexcept { return data_; }
+
+  private:
+    std::byte* data_;
+};
+
+// As many arenas as runs were ever in progress at once; a run takes one and gives it back.
+class ArenaPool {
+  public:
+    explicit ArenaPool(size_t bytes) : bytes_(bytes) {}
+
+    std::unique_ptr<Arena> take() {
+        {
+            const std::lock_guard lock(mutex_);
+            if (!idle_.empty()) {
+                std::unique_ptr<Arena> arena = std::move(idle_.back());
+                idle_.pop_back();
+                return arena;
+            }
+        }
+        return std::make_unique<Arena>(bytes_);
+    }
+
+    void give_back(std::unique_ptr<Arena> arena) {
+        const std::lock_guard lock(mutex_);
+        idle_.push_back(std::move(arena));
+    }
+
+  private:
+    size_t bytes_;
+    std::mutex mutex_;
+    std::vector<std::unique_ptr<Arena>> idle_;
+};
+
+}  // namespace lissome

@@ -1,0 +1,57 @@
+// Shapes of the operators, plain data. The makers below own the arithmetic of output extents on the native side; the
+// Python side's only home of it is graph/shapes.py, and a test holds the two together.
+//
+// No member functions: kernels are compiled once per instruction set, and an inline function compiled for the widest
+// must never be the copy that the linker keeps.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+namespace lissome {
+
+// Two-dimensional convolution, NCHW. Weight (k, c / groups, r, s); output (n, k, p, q).
+struct ConvShape {
+    int64_t n, c, h, w;
+    int64_t k, r, s, groups;
+    int64_t stride_h, stride_w, dilation_h, dilation_w;
+    int64_t pad_top, pad_left, pad_bottom, pad_right;
+    int64_t p, q;
+};
+
+// Two-dimensional pooling window over (n, c, h, w); output (n, c, p, q). The divisor of an average counts padding
+// when count_include_pad says so, but never what ceil_mode adds beyond the padding.
+struct PoolShape {
+    int64_t n, c, h, w;
+    int64_t r, s, stride_h, stride_w, dilation_h, dilation_w;
+    int64_t pad_top, pad_left, pad_bottom, pad_right;
+    int64_t ceil_mode, count_include_pad;
+    int64_t p, q;
+};
+
+// y (m, n) = x (m, k) · wᵀ with w (n, k).
+struct GemmShape {
+    int64_t m, n, k;
+};
+
+constexpr int kMaxRank = 8;
+
+// Elementwise work. Unary: `count`. Softmax and per-channel affine: (outer, channels, inner). Binary: the output's
+// extents `dim[0..rank)`, and for each operand the stride of every extent, 0 where it is broadcast.
+struct ElementShape {
+    int64_t count, outer, channels, inner;
+    int64_t rank;
+    int64_t dim[kMaxRank], stride_a[kMaxRank], stride_b[kMaxRank];
+    float alpha;
+};
+
+// All makers throw std::invalid_argument for extents that are not positive, contradict each other or overflow.
+// Order of values: the fields in the order of declaration, without p and q, which are derived.
+ConvShape make_conv_shape(const std::array<int64_t, 16>& values);
+PoolShape make_pool_shape(const std::array<int64_t, 16>& values);
+GemmShape make_gemm_shape(int64_t m, int64_t n, int64_t k);
+
+// Product of extents, each at least 1; throws std::invalid_argument when it reaches 2^40 elements.
+int64_t checked_product(const int64_t* extents, int64_t count);
+
+}  // namespace lissome

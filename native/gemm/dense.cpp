@@ -1,0 +1,64 @@
+// gemm_f32_panels: y (m, n) = x (m, k) · wᵀ + bias with weights packed in panels of two vectors of outputs (panels.h).
+// The dense fall-back of every linear layer. A task is one panel and a strip of rows of x, which are read in place.
+// Traffic: the whole weight once per strip; at m = 1 that read is the cost, and pruning is what lowers it.
+#include "core/kernel.h"
+#include "gemm/tile.h"
+
+namespace lissome::LISSOME_ISA {
+
+extern const Kernel gemm_f32_panels;
+
+static constexpr int64_t kStrip = 48;  // rows of x in a task: few enough to share work, many enough to reuse a panel
+
+static int64_t no_workspace(const Shape&, int) { return 0; }
+
+static int64_t tasks(const Shape& shape, int) {
+    return ceil_div(shape.gemm.n, kPanel) * ceil_div(shape.gemm.m, kStrip);
+}
+
+static void run(const Call& call, int64_t begin, int64_t end, int) {
+    const GemmShape& g = call.shape->gemm;
+    const int64_t strips = ceil_div(g.m, kStrip);
+    float sums[kTileRows * kPanel], bias[kPanel];
+    for (int64_t task = begin; task < end; ++task) {
+        const int64_t first = task / strips * kPanel, columns = least(kPanel, g.n - first);
+        const int64_t last_row = least(g.m, (task % strips + 1) * kStrip);
+        for (int64_t j = 0; j < kPanel; ++j) {
+            bias[j] = call.bias && j < columns ? call.bias[first + j] : 0.0f;
+        }
+        const float* panel = call.weights.dense + first * g.k;
+        for (int64_t m = task % strips * kStrip; m < last_row;) {
+            const int64_t done = tile_rows(call.x + m * g.k, g.k, 1, panel, g.k, last_row - m, sums);
+            for (int64_t i = 0; i < done; ++i) {
+                Vec low = add(load(sums + i * kPanel), load(bias));
+                Vec high = add(load(sums + i * kPanel + kLanes), load(bias + kLanes));
+                if (call.activation == Activation::relu) {
+                    low = relu(low);
+                    high = relu(high);
+                }
+                float* y = call.y + (m + i) * g.n + first;
+                if (columns == kPanel) {
+                    store(y, low);
+                    store(y + kLanes, high);
+                    continue;
+                }
+                store(sums + i * kPanel, low);
+                store(sums + i * kPanel + kLanes, high);
+                for (int64_t j = 0; j < columns; ++j) {
+                    y[j] = sums[i * kPanel + j];
+                }
+            }
+            m += done;
+        }
+    }
+}
+
+const Kernel gemm_f32_panels = {LISSOME_NAME("gemm_f32_panels"),
+                                Op::gemm,
+                                Isa::LISSOME_ISA,
+                                Form::panels,
+                                kPanel,
+                                no_workspace,
+                                {{tasks, run}, {nullptr, nullptr}}};
+
+}  // namespace lissome::LISSOME_ISA

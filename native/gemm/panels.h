@@ -1,0 +1,11 @@
+// Form::panels: a dense weight w (rows, columns) as ⌈rows / panel⌉ panels; panel j is (columns, panel) and holds
+// w[j · panel + i][k] at [k][i], zero past the last row. A kernel then reads its weights straight through.
+#pragma once
+
+#include "core/packed.h"
+
+namespace lissome {
+
+PackedPtr pack_panels(std::span<const float> weight, int64_t rows, int64_t columns, int64_t panel);
+
+}  // namespace lissome
