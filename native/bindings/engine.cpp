@@ -1,7 +1,6 @@
 // Bindings of the engine: packing weights, building a Program, running it. Shapes come as plain integers, and the
 // makers in core/conv_shape.h check them; nothing from Python reaches a kernel unchecked.
 #include <nanobind/nanobind.h>
-
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/array.h>
 #include <nanobind/stl/optional.h>
@@ -15,10 +14,9 @@
 #include <optional>
 #include <stdexcept>
 
-#include "conv/taps.h"
+#include "conv/pack.h"
 #include "executor/program.h"
-#include "gemm/panels.h"
-#include "gemm/sell.h"
+#include "gemm/pack.h"
 
 namespace nb = nanobind;
 
@@ -37,7 +35,9 @@ auto span_of(const Array& array) {
     return std::span(array.data(), array.size());
 }
 
-std::vector<float> copy_of(const Floats& array) { return {array.data(), array.data() + array.size()}; }
+std::vector<float> copy_of(const Floats& array) {
+    return {array.data(), array.data() + array.size()};
+}
 
 SparseSource source(int64_t rows, int64_t columns, const Positions& positions, const std::optional<Floats>& values,
                     const std::optional<Codes>& codes, const std::optional<Floats>& table) {
@@ -77,7 +77,9 @@ struct Builder {
     }
 };
 
-Activation activation(bool relu) { return relu ? Activation::relu : Activation::none; }
+Activation activation(bool relu) {
+    return relu ? Activation::relu : Activation::none;
+}
 
 void bind_packed(nb::module_& m) {
     nb::class_<Packed>(m, "Packed", "Weights packed for one kernel form; made by the pack_ functions.")
@@ -144,7 +146,7 @@ void bind_builder(nb::module_& m) {
                 step.weights = std::move(weights);
                 step.bias = bias ? copy_of(*bias) : std::vector<float>{};
             },
-            nb::arg("kernel"), nb::arg("x"), nb::arg("y"), nb::arg("shape"), nb::arg("weights"),
+            nb::arg("kernel"), nb::arg("x"), nb::arg("y"), nb::arg("shape"), nb::arg("weights").none(),
             nb::arg("bias").none(), nb::arg("relu"))
         .def(
             "gemm",
@@ -155,7 +157,7 @@ void bind_builder(nb::module_& m) {
                 step.weights = std::move(weights);
                 step.bias = bias ? copy_of(*bias) : std::vector<float>{};
             },
-            nb::arg("kernel"), nb::arg("x"), nb::arg("y"), nb::arg("shape"), nb::arg("weights"),
+            nb::arg("kernel"), nb::arg("x"), nb::arg("y"), nb::arg("shape"), nb::arg("weights").none(),
             nb::arg("bias").none(), nb::arg("relu"))
         .def(
             "pool",
@@ -200,7 +202,7 @@ void bind_builder(nb::module_& m) {
                 step.shape.element.channels = shape[1];
                 step.shape.element.inner = shape[2];
             },
-            nb::arg("kernel"), nb::arg("x"), nb::arg("y"), nb::arg("shape"), nb::arg("weights"), nb::arg("relu"))
+            nb::arg("kernel"), nb::arg("x"), nb::arg("y"), nb::arg("shape"), nb::arg("weights").none(), nb::arg("relu"))
         .def(
             "softmax",
             [](Builder& b, const std::string& kernel, int x, int y, const std::array<int64_t, 3>& shape) {

@@ -10,13 +10,21 @@ namespace lissome::LISSOME_ISA {
 
 extern const Kernel conv_f32_im2col;
 
-static int64_t depth(const ConvShape& s) { return s.c / s.groups * s.r * s.s; }
+static int64_t depth(const ConvShape& s) {
+    return s.c / s.groups * s.r * s.s;
+}
 
-static int64_t workspace_bytes(const Shape& shape, int workers) { return workers * depth(shape.conv) * kPanel * 4; }
+static int64_t workspace_bytes(const Shape& shape, int workers) {
+    return workers * depth(shape.conv) * kPanel * 4;
+}
 
-static int64_t panels(const ConvShape& s) { return ceil_div(s.n * s.p * s.q, kPanel); }
+static int64_t panels(const ConvShape& s) {
+    return ceil_div(s.n * s.p * s.q, kPanel);
+}
 
-static int64_t tasks(const Shape& shape, int) { return shape.conv.groups * panels(shape.conv); }
+static int64_t tasks(const Shape& shape, int) {
+    return shape.conv.groups * panels(shape.conv);
+}
 
 // Where each of the panel's pixels reads: image, and the input row and column of its first tap.
 struct Pixels {
@@ -104,12 +112,8 @@ static void run(const Call& call, int64_t begin, int64_t end, int worker) {
     }
 }
 
-const Kernel conv_f32_im2col = {LISSOME_NAME("conv_f32_im2col"),
-                                Op::conv,
-                                Isa::LISSOME_ISA,
-                                Form::rows,
-                                0,
-                                workspace_bytes,
-                                {{tasks, run}, {nullptr, nullptr}}};
+const Kernel conv_f32_im2col = {
+    LISSOME_NAME("conv_f32_im2col"),   Op::conv, Isa::LISSOME_ISA, Form::rows, 0, workspace_bytes,
+    {{tasks, run}, {nullptr, nullptr}}};
 
 }  // namespace lissome::LISSOME_ISA

@@ -6,9 +6,13 @@ namespace lissome::LISSOME_ISA {
 
 extern const Kernel pool_f32_max, pool_f32_average;
 
-static int64_t no_workspace(const Shape&, int) { return 0; }
+static int64_t no_workspace(const Shape&, int) {
+    return 0;
+}
 
-static int64_t tasks(const Shape& shape, int) { return shape.pool.n * shape.pool.c; }
+static int64_t tasks(const Shape& shape, int) {
+    return shape.pool.n * shape.pool.c;
+}
 
 // Taps first to last along one axis that fall inside the input, for a window that begins at `begin`.
 struct Taps {
@@ -48,7 +52,8 @@ static float average(const PoolShape& s, const float* x, int64_t top, int64_t le
     }
     int64_t count = (rows.last - rows.first) * (columns.last - columns.first);
     if (s.count_include_pad) {
-        count = counted(top, s.r, s.dilation_h, s.h + s.pad_bottom) * counted(left, s.s, s.dilation_w, s.w + s.pad_right);
+        count =
+            counted(top, s.r, s.dilation_h, s.h + s.pad_bottom) * counted(left, s.s, s.dilation_w, s.w + s.pad_right);
     }
     return sum / static_cast<float>(count);
 }
@@ -70,14 +75,15 @@ static void run(const Call& call, int64_t begin, int64_t end, int) {
     }
 }
 
-const Kernel pool_f32_max = {LISSOME_NAME("pool_f32_max"), Op::pool, Isa::LISSOME_ISA, Form::none, 0, no_workspace,
+const Kernel pool_f32_max = {LISSOME_NAME("pool_f32_max"),
+                             Op::pool,
+                             Isa::LISSOME_ISA,
+                             Form::none,
+                             0,
+                             no_workspace,
                              {{tasks, run<maximum>}, {nullptr, nullptr}}};
-const Kernel pool_f32_average = {LISSOME_NAME("pool_f32_average"),
-                                 Op::pool,
-                                 Isa::LISSOME_ISA,
-                                 Form::none,
-                                 0,
-                                 no_workspace,
-                                 {{tasks, run<average>}, {nullptr, nullptr}}};
+const Kernel pool_f32_average = {
+    LISSOME_NAME("pool_f32_average"),           Op::pool, Isa::LISSOME_ISA, Form::none, 0, no_workspace,
+    {{tasks, run<average>}, {nullptr, nullptr}}};
 
 }  // namespace lissome::LISSOME_ISA

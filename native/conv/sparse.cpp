@@ -1,9 +1,9 @@
 // conv_f32_sparse: y (n, k, p, q) = x ∗ w + bias with w sparse (taps.h), floats or codes into a table; any stride,
 // padding, dilation and groups. Each stored weight is broadcast against contiguous inputs of the padded image, for a
 // strip of up to eight vectors of outputs that stay in registers; the outputs of a padded row that stride past the
-// edge are computed and dropped. Wins over im2col where few weights are left; loses where q is much smaller than a vector.
-// Workspace: for each image in work, the padded input, one filter's outputs and a flag a channel for NaN or infinity.
-// Many images: one task each. Fewer images than workers: padding by channel, then filters.
+// edge are computed and dropped. Wins over im2col where few weights are left; loses where q is much smaller than a
+// vector. Workspace: for each image in work, the padded input, one filter's outputs and a flag a channel for NaN or
+// infinity. Many images: one task each. Fewer images than workers: padding by channel, then filters.
 #include "conv/taps.h"
 #include "core/kernel.h"
 #include "core/simd.h"
@@ -12,12 +12,21 @@ namespace lissome::LISSOME_ISA {
 
 extern const Kernel conv_f32_sparse;
 
-static constexpr int64_t kStrip = 8;  // vectors of sums: enough to hide the latency of the multiply-adds on every machine
+static constexpr int64_t kStrip =
+    8;  // vectors of sums: enough to hide the latency of the multiply-adds on every machine
 
-static int64_t align(int64_t floats) { return ceil_div(floats, 16) * 16; }
-static int64_t padded_floats(const TapGeometry& g) { return align(g.floats + kTapSlack); }
-static int64_t grid_floats(const TapGeometry& g) { return align(g.positions + kTapSlack); }
-static bool by_image(const ConvShape& shape, int workers) { return shape.n >= workers; }
+static int64_t align(int64_t floats) {
+    return ceil_div(floats, 16) * 16;
+}
+static int64_t padded_floats(const TapGeometry& g) {
+    return align(g.floats + kTapSlack);
+}
+static int64_t grid_floats(const TapGeometry& g) {
+    return align(g.positions + kTapSlack);
+}
+static bool by_image(const ConvShape& shape, int workers) {
+    return shape.n >= workers;
+}
 
 // Slots hold padded images, one a worker or one an image; grids hold a filter's outputs, one a worker.
 static int64_t workspace_bytes(const Shape& shape, int workers) {
@@ -148,12 +157,8 @@ static void run(const Call& call, int64_t begin, int64_t end, int worker) {
     }
 }
 
-const Kernel conv_f32_sparse = {LISSOME_NAME("conv_f32_sparse"),
-                                Op::conv,
-                                Isa::LISSOME_ISA,
-                                Form::taps,
-                                0,
-                                workspace_bytes,
-                                {{pad_tasks, pad_channels}, {tasks, run}}};
+const Kernel conv_f32_sparse = {
+    LISSOME_NAME("conv_f32_sparse"),          Op::conv, Isa::LISSOME_ISA, Form::taps, 0, workspace_bytes,
+    {{pad_tasks, pad_channels}, {tasks, run}}};
 
 }  // namespace lissome::LISSOME_ISA

@@ -5,6 +5,8 @@
 #include <limits>
 #include <stdexcept>
 
+#include "conv/pack.h"
+
 namespace lissome {
 namespace {
 
@@ -47,7 +49,8 @@ int64_t tap_offset(const ConvShape& shape, const TapGeometry& g, int64_t c, int6
     return (phase * shape.c + c) * g.plane + row / g.stride_h * g.width + column / g.stride_w;
 }
 
-void pad_channel(const ConvShape& shape, const TapGeometry& g, const float* channel, int64_t c, float* padded) noexcept {
+void pad_channel(const ConvShape& shape, const TapGeometry& g, const float* channel, int64_t c,
+                 float* padded) noexcept {
     for (int64_t a = 0; a < g.stride_h; ++a) {
         for (int64_t b = 0; b < g.stride_w; ++b) {
             float* to = padded + ((a * g.stride_w + b) * shape.c + c) * g.plane;

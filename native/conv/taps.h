@@ -6,7 +6,7 @@
 // filter with taps at offsets o_j is Σ_j v_j · padded[o_j + p · width + q].
 #pragma once
 
-#include "core/packed.h"
+#include "core/kernel.h"
 
 namespace lissome {
 
@@ -26,10 +26,8 @@ TapGeometry tap_geometry(const ConvShape& shape) noexcept;
 int64_t tap_offset(const ConvShape& shape, const TapGeometry& geometry, int64_t c, int64_t r, int64_t s) noexcept;
 
 // Copies channel c of one image (h, w) into its places in `padded`, zeros around it.
-void pad_channel(const ConvShape& shape, const TapGeometry& geometry, const float* channel, int64_t c, float* padded) noexcept;
-
-// source: k rows of c / groups · r · s columns.
-PackedPtr pack_taps(const SparseSource& source, const ConvShape& shape);
+void pad_channel(const ConvShape& shape, const TapGeometry& geometry, const float* channel, int64_t c,
+                 float* padded) noexcept;
 
 // A pruned weight is zero, and 0 · NaN and 0 · ∞ are NaN: set to NaN the outputs of filter k whose window holds a
 // non-finite input that no stored tap meets. Called only for images that hold such inputs. y: (p, q).

@@ -14,7 +14,9 @@ void require(bool holds, const char* message) {
     }
 }
 
-bool within(int64_t value, int64_t low) { return value >= low && value < kMaxExtent; }
+bool within(int64_t value, int64_t low) {
+    return value >= low && value < kMaxExtent;
+}
 
 // Extent of the output along one axis; extents are below 2^31, so nothing here overflows.
 int64_t output_extent(int64_t in, int64_t window, int64_t stride, int64_t dilation, int64_t before, int64_t after,
@@ -37,10 +39,10 @@ void derive_output(Shape& shape, bool ceil_mode) {
     require(within(shape.pad_top, 0) && within(shape.pad_left, 0) && within(shape.pad_bottom, 0) &&
                 within(shape.pad_right, 0),
             "padding is at least 0");
-    shape.p = output_extent(shape.h, shape.r, shape.stride_h, shape.dilation_h, shape.pad_top, shape.pad_bottom,
-                            ceil_mode);
-    shape.q = output_extent(shape.w, shape.s, shape.stride_w, shape.dilation_w, shape.pad_left, shape.pad_right,
-                            ceil_mode);
+    shape.p =
+        output_extent(shape.h, shape.r, shape.stride_h, shape.dilation_h, shape.pad_top, shape.pad_bottom, ceil_mode);
+    shape.q =
+        output_extent(shape.w, shape.s, shape.stride_w, shape.dilation_w, shape.pad_left, shape.pad_right, ceil_mode);
     const int64_t padded[] = {shape.n, shape.c, shape.h + shape.pad_top + shape.pad_bottom,
                               shape.w + shape.pad_left + shape.pad_right};
     checked_product(padded, 4);
@@ -59,7 +61,7 @@ int64_t checked_product(const int64_t* extents, int64_t count) {
 }
 
 ConvShape make_conv_shape(const std::array<int64_t, 16>& v) {
-    ConvShape shape{v[0], v[1], v[2],  v[3],  v[4],  v[5],  v[6],  v[7], v[8],
+    ConvShape shape{v[0], v[1],  v[2],  v[3],  v[4],  v[5],  v[6],  v[7], v[8],
                     v[9], v[10], v[11], v[12], v[13], v[14], v[15], 0,    0};
     for (int i = 0; i < 8; ++i) {
         require(within(v[static_cast<size_t>(i)], 1), "extents and groups are at least 1 and below 2^31");
@@ -74,7 +76,7 @@ ConvShape make_conv_shape(const std::array<int64_t, 16>& v) {
 }
 
 PoolShape make_pool_shape(const std::array<int64_t, 16>& v) {
-    PoolShape shape{v[0], v[1], v[2],  v[3],  v[4],  v[5],  v[6],  v[7], v[8],
+    PoolShape shape{v[0], v[1],  v[2],  v[3],  v[4],  v[5],  v[6],  v[7], v[8],
                     v[9], v[10], v[11], v[12], v[13], v[14], v[15], 0,    0};
     for (int i = 0; i < 6; ++i) {
         require(within(v[static_cast<size_t>(i)], 1), "extents are at least 1 and below 2^31");

@@ -21,7 +21,7 @@ enum class Activation : int { none, relu };
 enum class Form : int {
     none,
     rows,    // dense, row-major (conv), or the two rows scale and shift (affine)
-    panels,  // dense, columns of `panel` outputs (gemm/panels.h)
+    panels,  // dense, columns of `panel` outputs (gemm/pack.h)
     sell,    // sparse rows in interleaved slices (gemm/sell.h)
     taps,    // sparse filters as offsets into the padded input (conv/taps.h)
 };

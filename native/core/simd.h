@@ -26,21 +26,37 @@ constexpr int kLanes = 16;
 // Rows of the matrix-multiply tile: rows × 2 vectors of sums, 2 of the panel and 1 broadcast fill the register file.
 constexpr int kTileRows = 12;
 
-LISSOME_INLINE Vec zero() { return _mm512_setzero_ps(); }
-LISSOME_INLINE Vec broadcast(float a) { return _mm512_set1_ps(a); }
-LISSOME_INLINE Vec load(const float* p) { return _mm512_loadu_ps(p); }
-LISSOME_INLINE void store(float* p, Vec a) { _mm512_storeu_ps(p, a); }
-LISSOME_INLINE Vec add(Vec a, Vec b) { return _mm512_add_ps(a, b); }
-LISSOME_INLINE Vec fma(Vec a, Vec b, Vec c) { return _mm512_fmadd_ps(a, b, c); }
+LISSOME_INLINE Vec zero() {
+    return _mm512_setzero_ps();
+}
+LISSOME_INLINE Vec broadcast(float a) {
+    return _mm512_set1_ps(a);
+}
+LISSOME_INLINE Vec load(const float* p) {
+    return _mm512_loadu_ps(p);
+}
+LISSOME_INLINE void store(float* p, Vec a) {
+    _mm512_storeu_ps(p, a);
+}
+LISSOME_INLINE Vec add(Vec a, Vec b) {
+    return _mm512_add_ps(a, b);
+}
+LISSOME_INLINE Vec fma(Vec a, Vec b, Vec c) {
+    return _mm512_fmadd_ps(a, b, c);
+}
 // max returns its second operand when either is NaN, so NaN passes.
-LISSOME_INLINE Vec relu(Vec a) { return _mm512_max_ps(_mm512_setzero_ps(), a); }
+LISSOME_INLINE Vec relu(Vec a) {
+    return _mm512_max_ps(_mm512_setzero_ps(), a);
+}
 LISSOME_INLINE __m512i widen(const uint8_t* p) {
     return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 }
 LISSOME_INLINE __m512i widen(const uint16_t* p) {
     return _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
 }
-LISSOME_INLINE __m512i widen(const uint32_t* p) { return _mm512_loadu_si512(p); }
+LISSOME_INLINE __m512i widen(const uint32_t* p) {
+    return _mm512_loadu_si512(p);
+}
 template <class Index>
 LISSOME_INLINE Vec gather(const float* base, const Index* index) {
     return _mm512_i32gather_ps(widen(index), base, 4);
@@ -52,20 +68,36 @@ using Vec = __m256;
 constexpr int kLanes = 8;
 constexpr int kTileRows = 6;
 
-LISSOME_INLINE Vec zero() { return _mm256_setzero_ps(); }
-LISSOME_INLINE Vec broadcast(float a) { return _mm256_set1_ps(a); }
-LISSOME_INLINE Vec load(const float* p) { return _mm256_loadu_ps(p); }
-LISSOME_INLINE void store(float* p, Vec a) { _mm256_storeu_ps(p, a); }
-LISSOME_INLINE Vec add(Vec a, Vec b) { return _mm256_add_ps(a, b); }
-LISSOME_INLINE Vec fma(Vec a, Vec b, Vec c) { return _mm256_fmadd_ps(a, b, c); }
-LISSOME_INLINE Vec relu(Vec a) { return _mm256_max_ps(_mm256_setzero_ps(), a); }
+LISSOME_INLINE Vec zero() {
+    return _mm256_setzero_ps();
+}
+LISSOME_INLINE Vec broadcast(float a) {
+    return _mm256_set1_ps(a);
+}
+LISSOME_INLINE Vec load(const float* p) {
+    return _mm256_loadu_ps(p);
+}
+LISSOME_INLINE void store(float* p, Vec a) {
+    _mm256_storeu_ps(p, a);
+}
+LISSOME_INLINE Vec add(Vec a, Vec b) {
+    return _mm256_add_ps(a, b);
+}
+LISSOME_INLINE Vec fma(Vec a, Vec b, Vec c) {
+    return _mm256_fmadd_ps(a, b, c);
+}
+LISSOME_INLINE Vec relu(Vec a) {
+    return _mm256_max_ps(_mm256_setzero_ps(), a);
+}
 LISSOME_INLINE __m256i widen(const uint8_t* p) {
     return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
 }
 LISSOME_INLINE __m256i widen(const uint16_t* p) {
     return _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 }
-LISSOME_INLINE __m256i widen(const uint32_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+LISSOME_INLINE __m256i widen(const uint32_t* p) {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+}
 template <class Index>
 LISSOME_INLINE Vec gather(const float* base, const Index* index) {
     return _mm256_i32gather_ps(base, widen(index), 4);
@@ -77,13 +109,27 @@ using Vec = float32x4_t;
 constexpr int kLanes = 4;
 constexpr int kTileRows = 8;
 
-LISSOME_INLINE Vec zero() { return vdupq_n_f32(0.0f); }
-LISSOME_INLINE Vec broadcast(float a) { return vdupq_n_f32(a); }
-LISSOME_INLINE Vec load(const float* p) { return vld1q_f32(p); }
-LISSOME_INLINE void store(float* p, Vec a) { vst1q_f32(p, a); }
-LISSOME_INLINE Vec add(Vec a, Vec b) { return vaddq_f32(a, b); }
-LISSOME_INLINE Vec fma(Vec a, Vec b, Vec c) { return vfmaq_f32(c, a, b); }
-LISSOME_INLINE Vec relu(Vec a) { return vmaxq_f32(a, vdupq_n_f32(0.0f)); }
+LISSOME_INLINE Vec zero() {
+    return vdupq_n_f32(0.0f);
+}
+LISSOME_INLINE Vec broadcast(float a) {
+    return vdupq_n_f32(a);
+}
+LISSOME_INLINE Vec load(const float* p) {
+    return vld1q_f32(p);
+}
+LISSOME_INLINE void store(float* p, Vec a) {
+    vst1q_f32(p, a);
+}
+LISSOME_INLINE Vec add(Vec a, Vec b) {
+    return vaddq_f32(a, b);
+}
+LISSOME_INLINE Vec fma(Vec a, Vec b, Vec c) {
+    return vfmaq_f32(c, a, b);
+}
+LISSOME_INLINE Vec relu(Vec a) {
+    return vmaxq_f32(a, vdupq_n_f32(0.0f));
+}
 template <class Index>
 LISSOME_INLINE Vec gather(const float* base, const Index* index) {
     const float lanes[4] = {base[index[0]], base[index[1]], base[index[2]], base[index[3]]};
@@ -98,17 +144,29 @@ typedef float Vec __attribute__((vector_size(16)));
 constexpr int kLanes = 4;
 constexpr int kTileRows = 4;
 
-LISSOME_INLINE Vec zero() { return Vec{0.0f, 0.0f, 0.0f, 0.0f}; }
-LISSOME_INLINE Vec broadcast(float a) { return Vec{a, a, a, a}; }
+LISSOME_INLINE Vec zero() {
+    return Vec{0.0f, 0.0f, 0.0f, 0.0f};
+}
+LISSOME_INLINE Vec broadcast(float a) {
+    return Vec{a, a, a, a};
+}
 LISSOME_INLINE Vec load(const float* p) {
     Vec a;
     __builtin_memcpy(&a, p, sizeof a);
     return a;
 }
-LISSOME_INLINE void store(float* p, Vec a) { __builtin_memcpy(p, &a, sizeof a); }
-LISSOME_INLINE Vec add(Vec a, Vec b) { return a + b; }
-LISSOME_INLINE Vec fma(Vec a, Vec b, Vec c) { return a * b + c; }
-LISSOME_INLINE Vec relu(Vec a) { return a < zero() ? zero() : a; }
+LISSOME_INLINE void store(float* p, Vec a) {
+    __builtin_memcpy(p, &a, sizeof a);
+}
+LISSOME_INLINE Vec add(Vec a, Vec b) {
+    return a + b;
+}
+LISSOME_INLINE Vec fma(Vec a, Vec b, Vec c) {
+    return a * b + c;
+}
+LISSOME_INLINE Vec relu(Vec a) {
+    return a < zero() ? zero() : a;
+}
 template <class Index>
 LISSOME_INLINE Vec gather(const float* base, const Index* index) {
     return Vec{base[index[0]], base[index[1]], base[index[2]], base[index[3]]};
@@ -117,13 +175,25 @@ LISSOME_INLINE Vec gather(const float* base, const Index* index) {
 #endif
 
 // Stored weights are floats, or codes into a table of floats; kernels read both through these two pairs.
-LISSOME_INLINE float value_at(const float* values, const float*, int64_t i) { return values[i]; }
-LISSOME_INLINE float value_at(const uint8_t* codes, const float* table, int64_t i) { return table[codes[i]]; }
-LISSOME_INLINE Vec values_at(const float* values, const float*, int64_t i) { return load(values + i); }
-LISSOME_INLINE Vec values_at(const uint8_t* codes, const float* table, int64_t i) { return gather(table, codes + i); }
+LISSOME_INLINE float value_at(const float* values, const float*, int64_t i) {
+    return values[i];
+}
+LISSOME_INLINE float value_at(const uint8_t* codes, const float* table, int64_t i) {
+    return table[codes[i]];
+}
+LISSOME_INLINE Vec values_at(const float* values, const float*, int64_t i) {
+    return load(values + i);
+}
+LISSOME_INLINE Vec values_at(const uint8_t* codes, const float* table, int64_t i) {
+    return gather(table, codes + i);
+}
 
-LISSOME_INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-LISSOME_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+LISSOME_INLINE int64_t ceil_div(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
+LISSOME_INLINE int64_t least(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
 
 // Whether `count` floats hold NaN or infinity: 0 · x is 0 for every other x.
 LISSOME_INLINE bool any_nonfinite(const float* x, int64_t count) {

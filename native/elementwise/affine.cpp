@@ -7,9 +7,13 @@ namespace lissome::LISSOME_ISA {
 
 extern const Kernel affine_f32;
 
-static int64_t no_workspace(const Shape&, int) { return 0; }
+static int64_t no_workspace(const Shape&, int) {
+    return 0;
+}
 
-static int64_t tasks(const Shape& shape, int) { return shape.element.outer * shape.element.channels; }
+static int64_t tasks(const Shape& shape, int) {
+    return shape.element.outer * shape.element.channels;
+}
 
 static void run(const Call& call, int64_t begin, int64_t end, int) {
     const ElementShape& e = call.shape->element;
@@ -26,7 +30,7 @@ static void run(const Call& call, int64_t begin, int64_t end, int) {
     }
 }
 
-const Kernel affine_f32 = {LISSOME_NAME("affine_f32"), Op::affine, Isa::LISSOME_ISA, Form::rows, 0, no_workspace,
+const Kernel affine_f32 = {LISSOME_NAME("affine_f32"),        Op::affine, Isa::LISSOME_ISA, Form::rows, 0, no_workspace,
                            {{tasks, run}, {nullptr, nullptr}}};
 
 }  // namespace lissome::LISSOME_ISA

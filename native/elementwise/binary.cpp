@@ -6,14 +6,20 @@ namespace lissome::LISSOME_ISA {
 
 extern const Kernel binary_f32_add, binary_f32_multiply;
 
-static int64_t no_workspace(const Shape&, int) { return 0; }
+static int64_t no_workspace(const Shape&, int) {
+    return 0;
+}
 
 static int64_t tasks(const Shape& shape, int) {
     return shape.element.count / shape.element.dim[shape.element.rank - 1];
 }
 
-LISSOME_INLINE float sum(float a, float b) { return a + b; }
-LISSOME_INLINE float product(float a, float b) { return a * b; }
+LISSOME_INLINE float sum(float a, float b) {
+    return a + b;
+}
+LISSOME_INLINE float product(float a, float b) {
+    return a * b;
+}
 
 template <float (*function)(float, float)>
 static void run(const Call& call, int64_t begin, int64_t end, int) {
@@ -43,8 +49,13 @@ static void run(const Call& call, int64_t begin, int64_t end, int) {
     }
 }
 
-#define LISSOME_BINARY(name, function)                                                                        \
-    const Kernel name = {LISSOME_NAME(#name), Op::binary, Isa::LISSOME_ISA, Form::none, 0, no_workspace, \
+#define LISSOME_BINARY(name, function)        \
+    const Kernel name = {LISSOME_NAME(#name), \
+                         Op::binary,          \
+                         Isa::LISSOME_ISA,    \
+                         Form::none,          \
+                         0,                   \
+                         no_workspace,        \
                          {{tasks, run<function>}, {nullptr, nullptr}}}
 
 LISSOME_BINARY(binary_f32_add, sum);

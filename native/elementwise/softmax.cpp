@@ -8,9 +8,13 @@ namespace lissome::LISSOME_ISA {
 
 extern const Kernel softmax_f32;
 
-static int64_t no_workspace(const Shape&, int) { return 0; }
+static int64_t no_workspace(const Shape&, int) {
+    return 0;
+}
 
-static int64_t tasks(const Shape& shape, int) { return shape.element.outer * shape.element.inner; }
+static int64_t tasks(const Shape& shape, int) {
+    return shape.element.outer * shape.element.inner;
+}
 
 static void run(const Call& call, int64_t begin, int64_t end, int) {
     const ElementShape& e = call.shape->element;
@@ -32,7 +36,8 @@ static void run(const Call& call, int64_t begin, int64_t end, int) {
     }
 }
 
-const Kernel softmax_f32 = {LISSOME_NAME("softmax_f32"), Op::softmax, Isa::LISSOME_ISA, Form::none, 0, no_workspace,
-                            {{tasks, run}, {nullptr, nullptr}}};
+const Kernel softmax_f32 = {
+    LISSOME_NAME("softmax_f32"),       Op::softmax, Isa::LISSOME_ISA, Form::none, 0, no_workspace,
+    {{tasks, run}, {nullptr, nullptr}}};
 
 }  // namespace lissome::LISSOME_ISA

@@ -124,7 +124,8 @@ Program::Program(int threads, std::vector<Tensor> tensors, std::vector<std::vect
 
 void Program::place_tensors() {
     for (const Tensor& t : tensors_) {
-        require(t.elements >= 1 && t.elements < kMaxArena / 4 && t.at >= 0 && t.at < kMaxArena, "a tensor is misplaced");
+        require(t.elements >= 1 && t.elements < kMaxArena / 4 && t.at >= 0 && t.at < kMaxArena,
+                "a tensor is misplaced");
         if (t.place == Place::arena) {
             require(t.at % static_cast<int64_t>(kAlignment) == 0, "a tensor in the arena is aligned");
             const auto align = static_cast<int64_t>(kAlignment);

@@ -1,22 +1,22 @@
 // Every kernel in this build. A new kernel is one source file, one line in native/CMakeLists.txt and one line here.
 #include "core/kernel.h"
 
-#define LISSOME_EACH_KERNEL(X, isa)   \
-    X(isa, affine_f32)                \
-    X(isa, binary_f32_add)            \
-    X(isa, binary_f32_multiply)       \
-    X(isa, conv_f32_im2col)           \
-    X(isa, conv_f32_sparse)           \
-    X(isa, gemm_f32_panels)           \
-    X(isa, gemm_f32_sparse_batch)     \
-    X(isa, gemm_f32_sparse_row)       \
-    X(isa, pool_f32_average)          \
-    X(isa, pool_f32_max)              \
-    X(isa, softmax_f32)               \
-    X(isa, unary_f32_copy)            \
-    X(isa, unary_f32_leaky_relu)      \
-    X(isa, unary_f32_relu)            \
-    X(isa, unary_f32_sigmoid)         \
+#define LISSOME_EACH_KERNEL(X, isa) \
+    X(isa, affine_f32)              \
+    X(isa, binary_f32_add)          \
+    X(isa, binary_f32_multiply)     \
+    X(isa, conv_f32_im2col)         \
+    X(isa, conv_f32_sparse)         \
+    X(isa, gemm_f32_panels)         \
+    X(isa, gemm_f32_sparse_batch)   \
+    X(isa, gemm_f32_sparse_row)     \
+    X(isa, pool_f32_average)        \
+    X(isa, pool_f32_max)            \
+    X(isa, softmax_f32)             \
+    X(isa, unary_f32_copy)          \
+    X(isa, unary_f32_leaky_relu)    \
+    X(isa, unary_f32_relu)          \
+    X(isa, unary_f32_sigmoid)       \
     X(isa, unary_f32_tanh)
 
 #if LISSOME_HAVE_avx512
@@ -35,8 +35,7 @@
 #define LISSOME_EACH_NEON(X)
 #endif
 
-#define LISSOME_EACH(X) \
-    LISSOME_EACH_AVX512(X) LISSOME_EACH_AVX2(X) LISSOME_EACH_NEON(X) LISSOME_EACH_KERNEL(X, scalar)
+#define LISSOME_EACH(X) LISSOME_EACH_AVX512(X) LISSOME_EACH_AVX2(X) LISSOME_EACH_NEON(X) LISSOME_EACH_KERNEL(X, scalar)
 
 #define LISSOME_DECLARE(isa, kernel) \
     namespace lissome::isa {         \

@@ -1,4 +1,4 @@
-// gemm_f32_panels: y (m, n) = x (m, k) · wᵀ + bias with weights packed in panels of two vectors of outputs (panels.h).
+// gemm_f32_panels: y (m, n) = x (m, k) · wᵀ + bias with weights packed in panels of two vectors of outputs (pack.h).
 // The dense fall-back of every linear layer. A task is one panel and a strip of rows of x, which are read in place.
 // Traffic: the whole weight once per strip; at m = 1 that read is the cost, and pruning is what lowers it.
 #include "core/kernel.h"
@@ -10,7 +10,9 @@ extern const Kernel gemm_f32_panels;
 
 static constexpr int64_t kStrip = 48;  // rows of x in a task: few enough to share work, many enough to reuse a panel
 
-static int64_t no_workspace(const Shape&, int) { return 0; }
+static int64_t no_workspace(const Shape&, int) {
+    return 0;
+}
 
 static int64_t tasks(const Shape& shape, int) {
     return ceil_div(shape.gemm.n, kPanel) * ceil_div(shape.gemm.m, kStrip);
@@ -53,12 +55,8 @@ static void run(const Call& call, int64_t begin, int64_t end, int) {
     }
 }
 
-const Kernel gemm_f32_panels = {LISSOME_NAME("gemm_f32_panels"),
-                                Op::gemm,
-                                Isa::LISSOME_ISA,
-                                Form::panels,
-                                kPanel,
-                                no_workspace,
-                                {{tasks, run}, {nullptr, nullptr}}};
+const Kernel gemm_f32_panels = {
+    LISSOME_NAME("gemm_f32_panels"),   Op::gemm, Isa::LISSOME_ISA, Form::panels, kPanel, no_workspace,
+    {{tasks, run}, {nullptr, nullptr}}};
 
 }  // namespace lissome::LISSOME_ISA

@@ -1,7 +1,7 @@
-#include "gemm/panels.h"
-
 #include <algorithm>
 #include <stdexcept>
+
+#include "gemm/pack.h"
 
 namespace lissome {
 

@@ -6,6 +6,8 @@
 #include <numeric>
 #include <stdexcept>
 
+#include "gemm/pack.h"
+
 namespace lissome {
 namespace {
 
@@ -43,14 +45,13 @@ void fill(const SparseSource& source, const std::vector<uint32_t>& starts, Packe
 
 template <class Index>
 void poison(const WeightView& weights, int64_t slice, const float* x, int64_t columns, float* y) noexcept {
-    const int64_t bad =
-        std::count_if(x, x + columns, [](float value) { return !std::isfinite(value); });
+    const int64_t bad = std::count_if(x, x + columns, [](float value) { return !std::isfinite(value); });
     for (int64_t lane = slice * kSlice; lane < (slice + 1) * kSlice; ++lane) {
         if (weights.row[lane] == kNoRow) {
             continue;
         }
-        const auto* index = static_cast<const Index*>(weights.index) + int64_t{weights.start[slice]} * kSlice +
-                            lane % kSlice;
+        const auto* index =
+            static_cast<const Index*>(weights.index) + int64_t{weights.start[slice]} * kSlice + lane % kSlice;
         int64_t met = 0;
         for (int64_t t = 0; t < weights.length[lane]; ++t) {
             met += !std::isfinite(x[index[t * kSlice]]);

@@ -6,14 +6,12 @@
 // that point at the column past the last, whose input kernels set to zero: 0 · w can then never meet NaN or infinity.
 #pragma once
 
-#include "core/packed.h"
+#include "core/kernel.h"
 
 namespace lissome {
 
 constexpr int64_t kSlice = 16;
 constexpr uint32_t kNoRow = UINT32_MAX;
-
-PackedPtr pack_sell(const SparseSource& source);
 
 // A pruned weight is zero, and 0 · NaN and 0 · ∞ are NaN: set to NaN the outputs of this slice for a row x of inputs
 // whose non-finite elements are not all met by stored entries. Called only for inputs that hold such elements.

@@ -13,18 +13,26 @@ extern const Kernel gemm_f32_sparse_batch;
 static constexpr int64_t kBlock = 4 * kLanes;
 static constexpr int64_t kChunk = 64;  // inputs transposed by one task
 
-static int64_t blocks(const GemmShape& g) { return ceil_div(g.m, kBlock); }
+static int64_t blocks(const GemmShape& g) {
+    return ceil_div(g.m, kBlock);
+}
 
 // Flags come first: one a block and chunk, so that no two tasks write the same.
-static int64_t chunks(const GemmShape& g) { return ceil_div(g.k, kChunk); }
+static int64_t chunks(const GemmShape& g) {
+    return ceil_div(g.k, kChunk);
+}
 
-static int64_t flag_floats(const GemmShape& g) { return ceil_div(blocks(g) * chunks(g), 16) * 16; }
+static int64_t flag_floats(const GemmShape& g) {
+    return ceil_div(blocks(g) * chunks(g), 16) * 16;
+}
 
 static int64_t workspace_bytes(const Shape& shape, int) {
     return (flag_floats(shape.gemm) + blocks(shape.gemm) * shape.gemm.k * kBlock) * 4;
 }
 
-static int64_t turn_tasks(const Shape& shape, int) { return blocks(shape.gemm) * chunks(shape.gemm); }
+static int64_t turn_tasks(const Shape& shape, int) {
+    return blocks(shape.gemm) * chunks(shape.gemm);
+}
 
 static void turn(const Call& call, int64_t begin, int64_t end, int) {
     const GemmShape& g = call.shape->gemm;
@@ -52,7 +60,9 @@ static void turn(const Call& call, int64_t begin, int64_t end, int) {
     }
 }
 
-static int64_t tasks(const Shape& shape, int) { return blocks(shape.gemm) * ceil_div(shape.gemm.n, kSlice); }
+static int64_t tasks(const Shape& shape, int) {
+    return blocks(shape.gemm) * ceil_div(shape.gemm.n, kSlice);
+}
 
 // One output row against V vectors of the batch.
 template <int V, class Index, class Value>
@@ -137,12 +147,8 @@ static void run(const Call& call, int64_t begin, int64_t end, int) {
     }
 }
 
-const Kernel gemm_f32_sparse_batch = {LISSOME_NAME("gemm_f32_sparse_batch"),
-                                      Op::gemm,
-                                      Isa::LISSOME_ISA,
-                                      Form::sell,
-                                      0,
-                                      workspace_bytes,
-                                      {{turn_tasks, turn}, {tasks, run}}};
+const Kernel gemm_f32_sparse_batch = {
+    LISSOME_NAME("gemm_f32_sparse_batch"), Op::gemm, Isa::LISSOME_ISA, Form::sell, 0, workspace_bytes,
+    {{turn_tasks, turn}, {tasks, run}}};
 
 }  // namespace lissome::LISSOME_ISA

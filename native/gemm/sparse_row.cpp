@@ -10,9 +10,13 @@ namespace lissome::LISSOME_ISA {
 
 extern const Kernel gemm_f32_sparse_row;
 
-static int64_t workspace_bytes(const Shape& shape, int) { return shape.gemm.m * (shape.gemm.k + 2) * 4; }
+static int64_t workspace_bytes(const Shape& shape, int) {
+    return shape.gemm.m * (shape.gemm.k + 2) * 4;
+}
 
-static int64_t copy_tasks(const Shape& shape, int) { return shape.gemm.m; }
+static int64_t copy_tasks(const Shape& shape, int) {
+    return shape.gemm.m;
+}
 
 static void copy(const Call& call, int64_t begin, int64_t end, int) {
     const GemmShape& g = call.shape->gemm;
@@ -24,7 +28,9 @@ static void copy(const Call& call, int64_t begin, int64_t end, int) {
     }
 }
 
-static int64_t tasks(const Shape& shape, int) { return ceil_div(shape.gemm.n, kSlice); }
+static int64_t tasks(const Shape& shape, int) {
+    return ceil_div(shape.gemm.n, kSlice);
+}
 
 template <class Index, class Value>
 static void slices(const Call& call, int64_t begin, int64_t end) {
@@ -73,12 +79,8 @@ static void run(const Call& call, int64_t begin, int64_t end, int) {
     }
 }
 
-const Kernel gemm_f32_sparse_row = {LISSOME_NAME("gemm_f32_sparse_row"),
-                                    Op::gemm,
-                                    Isa::LISSOME_ISA,
-                                    Form::sell,
-                                    0,
-                                    workspace_bytes,
-                                    {{copy_tasks, copy}, {tasks, run}}};
+const Kernel gemm_f32_sparse_row = {
+    LISSOME_NAME("gemm_f32_sparse_row"), Op::gemm, Isa::LISSOME_ISA, Form::sell, 0, workspace_bytes,
+    {{copy_tasks, copy}, {tasks, run}}};
 
 }  // namespace lissome::LISSOME_ISA

@@ -23,7 +23,7 @@ _HOME: Final = {
     "save": "lissome.pack.container",
     "load": "lissome.pack.container",
     "inspect": "lissome.pack.inspect",
-    "compile": "lissome.runtime.engine",
+    "compile": "lissome.api",
     "Engine": "lissome.runtime.engine",
 }
 _MODULES: Final = {
@@ -41,6 +41,7 @@ __all__ = ["__version__", *_HOME, *_MODULES]  # noqa: PLE0604
 
 if TYPE_CHECKING:
     from lissome import data, errors, models, train, weights
+    from lissome.api import compile
     from lissome.compress import prune, schedule, share
     from lissome.compress.apply import bake_, compress_, uncompress_
     from lissome.compress.freeze import freeze
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     from lissome.network import Network
     from lissome.pack.container import load, save
     from lissome.pack.inspect import inspect
-    from lissome.runtime.engine import Engine, compile
+    from lissome.runtime.engine import Engine
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,16 @@
+// Packers of linear layers. Kept apart from what kernels include: nothing compiled once per instruction set may
+// instantiate the containers used here.
+#pragma once
+
+#include "core/packed.h"
+
+namespace lissome {
+
+// Form::panels: a dense weight w (rows, columns) as ⌈rows / panel⌉ panels; panel j is (columns, panel) and holds
+// w[j · panel + i][k] at [k][i], zero past the last row. A kernel then reads its weights straight through.
+PackedPtr pack_panels(std::span<const float> weight, int64_t rows, int64_t columns, int64_t panel);
+
+// Form::sell: see sell.h.
+PackedPtr pack_sell(const SparseSource& source);
+
+}  // namespace lissome

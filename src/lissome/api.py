@@ -1,0 +1,27 @@
+"""`compile`: the one function that knows both the packer and the engine, which do not import each other."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from lissome.network import Network
+
+if TYPE_CHECKING:
+    from lissome.runtime.engine import Engine
+
+
+def compile(net: Network | str | os.PathLike[str], *, threads: int | None = None, isa: str | None = None) -> Engine:
+    """Make an Engine from a network or from the path of a `.liss` file.
+
+    threads: at most this many, one a processor core when None; small layers use fewer. isa: "scalar", "avx2",
+    "avx512" or "neon" instead of the widest that this machine has.
+    Raises UnsupportedShape listing every operator the engine does not have, and what `load` raises for a bad file.
+    """
+    from lissome.runtime.engine import Engine
+
+    if not isinstance(net, Network):
+        from lissome.pack.container import load
+
+        net = load(net)
+    return Engine(net, threads=threads, isa=isa)

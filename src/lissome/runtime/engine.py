@@ -1,0 +1,156 @@
+"""Engine: a compiled network. Arrays in, arrays out; NumPy only."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lissome.errors import UnsupportedShape
+from lissome.graph.ir import TensorSpec
+from lissome.network import Network
+from lissome.runtime import kernels
+from lissome.runtime.plan import Packs, Plan, make_plan
+
+PLANS_KEPT: Final = 8
+
+
+class Engine:
+    """Runs a network on the CPU. Made by `lissome.compile`; safe to use from several threads at once.
+
+    A plan (kernels, places of tensors) is made for each batch size met and the last few are kept. The result for one
+    sample does not depend on the number of threads.
+    """
+
+    def __init__(self, net: Network, *, threads: int | None = None, isa: str | None = None) -> None:
+        available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self.threads = available if threads is None else threads
+        if not 1 <= self.threads <= 1024:
+            raise UnsupportedShape(f"threads={threads}; use 1 to 1024, or None for one a processor core")
+        self.isa = kernels.resolve_isa(isa)
+        self._net = net
+        self._packs: Packs = {}
+        self._plans: OrderedDict[int, Plan] = OrderedDict()
+        self._lock = threading.Lock()
+        self._plan(1)
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """Name, shape and dtype of every input."""
+        return self._net.graph.inputs
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the outputs."""
+        return self._net.graph.outputs
+
+    def __call__(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The output for input `x`, float32 of shape (N, ...); for networks of one input and one output.
+
+        Raises UnsupportedShape for another dtype or shape.
+        """
+        if len(self.inputs) != 1 or len(self.outputs) != 1:
+            raise UnsupportedShape(
+                f"this network has inputs {[spec.name for spec in self.inputs]} and outputs {list(self.outputs)}; "
+                "use engine.run({name: array, ...})"
+            )
+        return self.run({self.inputs[0].name: x})[self.outputs[0]]
+
+    def run(self, inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+        """Every output by name, for every input by name; float32, the same batch N ≥ 1 in all.
+
+        Raises UnsupportedShape for a missing or unknown input, another dtype or another shape.
+        """
+        arrays, batch = self._check(inputs)
+        return self._execute(self._plan(batch), arrays, None)
+
+    def profile(self, batch: int = 1, repeats: int = 20) -> list[tuple[str, str, float]]:
+        """Median seconds of each step over `repeats` runs on random inputs: (nodes, kernel, seconds)."""
+        plan, times = self._measure(batch, repeats)
+        return [
+            (" + ".join(step.nodes), step.kernel, float(time)) for step, time in zip(plan.steps, times, strict=True)
+        ]
+
+    def explain(self, batch: int = 1, repeats: int = 20) -> str:
+        """A table of what runs for this batch size: kernel, why, time, share of the total, bytes of packed weights."""
+        plan, times = self._measure(batch, repeats)
+        total = max(float(times.sum()), 1e-12)
+        rows = [("node", "kernel", "time", "share", "weight bytes", "why")]
+        for step, time in zip(plan.steps, times, strict=True):
+            held = f"{step.weights.nbytes:,}" if step.weights else "-"
+            rows.append(
+                (" + ".join(step.nodes), step.kernel, f"{time * 1e6:.1f} us", f"{time / total:.0%}", held, step.why)
+            )
+        resident = sum(step.weights.nbytes for step in plan.steps if step.weights)
+        return (
+            f"{_table(rows)}\nbatch {batch}, {plan.threads} thread(s), {self.isa}: {total * 1e6:.1f} us a run; "
+            f"{resident:,} bytes of weights (dense float32: {self._net.dense_bytes:,}), "
+            f"{plan.program.arena_bytes:,} bytes of arena"
+        )
+
+    def _plan(self, batch: int) -> Plan:
+        with self._lock:
+            if batch in self._plans:
+                self._plans.move_to_end(batch)
+                return self._plans[batch]
+            plan = make_plan(self._net, batch, self.isa, self.threads, self._packs)
+            self._plans[batch] = plan
+            if len(self._plans) > PLANS_KEPT:
+                self._plans.popitem(last=False)
+            return plan
+
+    def _check(self, inputs: Mapping[str, Any]) -> tuple[list[NDArray[np.float32]], int]:
+        names = {spec.name for spec in self.inputs}
+        if not isinstance(inputs, Mapping) or set(inputs) != names:
+            given = sorted(map(str, inputs)) if isinstance(inputs, Mapping) else type(inputs).__name__
+            raise UnsupportedShape(f"expected a dict with inputs {sorted(names)}, found {given}")
+        batch: int | None = None
+        arrays = []
+        for spec in self.inputs:
+            array = np.asarray(inputs[spec.name])
+            wanted = f"{spec.dtype} of shape ({', '.join(map(str, spec.shape))})"
+            found = f"{array.dtype} of shape {array.shape}"
+            if array.dtype != np.float32:
+                raise UnsupportedShape(f"input {spec.name!r}: expected {wanted}, found {found}; use .astype('float32')")
+            if array.ndim != len(spec.shape) or any(
+                extent not in ("N", size) for extent, size in zip(spec.shape, array.shape, strict=True)
+            ):
+                raise UnsupportedShape(f"input {spec.name!r}: expected {wanted}, found {found}")
+            for extent, size in zip(spec.shape, array.shape, strict=True):
+                if extent == "N" and (size < 1 or size != (batch or size)):
+                    raise UnsupportedShape(
+                        f"input {spec.name!r}: expected {wanted} with one N ≥ 1 in all inputs, found {found}"
+                    )
+                batch = size if extent == "N" else batch
+            arrays.append(np.ascontiguousarray(array))
+        return arrays, batch or 1
+
+    def _execute(
+        self, plan: Plan, arrays: list[NDArray[np.float32]], seconds: NDArray[np.float64] | None
+    ) -> dict[str, NDArray[np.float32]]:
+        results = [np.empty(shape, np.float32) for shape in plan.outputs]
+        plan.program.run([a.reshape(-1) for a in arrays], [r.reshape(-1) for r in results], seconds)
+        return dict(zip(self.outputs, results, strict=True))
+
+    def _measure(self, batch: int, repeats: int) -> tuple[Plan, NDArray[np.float64]]:
+        plan = self._plan(batch)
+        rng = np.random.default_rng(0)
+        sizes = [tuple(batch if extent == "N" else int(extent) for extent in spec.shape) for spec in self.inputs]
+        arrays = [rng.standard_normal(size, dtype=np.float32) for size in sizes]
+        self._execute(plan, arrays, None)
+        times = np.zeros((max(1, repeats), len(plan.steps)))
+        for row in times:
+            self._execute(plan, arrays, row)
+        return plan, np.median(times, axis=0)
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )

@@ -1,0 +1,151 @@
+"""Which kernel runs a layer, why, and its weights packed for it.
+
+Names follow ``<op>_<dtype>_<algorithm>_<isa>`` (docs/kernels.md). A sparse kernel runs on the compact form (positions
+and values, or codes and their table) and is chosen where few enough weights are left; the dense ones decode while
+packing.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lissome.errors import UnsupportedShape
+from lissome.graph.shapes import ConvShape, GemmShape
+from lissome.runtime.native import native
+from lissome.weights import Codebook, CodedWeight, Sparse
+
+# Share of weights left below which the sparse kernel wins; measured by bench/sparse_break_even.py on AMD Zen 4, one
+# thread, over the shapes listed there. Between the machines and shapes measured the point moves by a factor of two;
+# these are on the cautious side.
+BREAK_EVEN: Final = {"gemm_f32_sparse_row": 0.25, "gemm_f32_sparse_batch": 0.25, "conv_f32_sparse": 0.25}
+# Rows of x from which a transposed batch beats a gather for each row.
+BATCH_FROM: Final = 4
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A kernel's full name and the reason for it."""
+
+    kernel: str
+    why: str
+    sparse: bool
+
+
+@dataclass(frozen=True)
+class Compact:
+    """A weight as a matrix of rows, one an output, without its zeros. Exactly one of values and codes is set."""
+
+    rows: int
+    columns: int
+    positions: NDArray[np.int64]
+    values: NDArray[np.float32] | None
+    codes: NDArray[np.uint8] | None
+    table: NDArray[np.float32] | None
+
+
+def instruction_sets() -> tuple[str, ...]:
+    """The instruction sets of this build that this processor runs, widest first."""
+    return tuple(dict.fromkeys(isa for _, isa, _ in native.kernels()))
+
+
+def resolve_isa(isa: str | None) -> str:
+    """`isa` if this machine has it, the widest when None; UnsupportedShape else."""
+    known = instruction_sets()
+    if isa is None:
+        return known[0]
+    if isa not in known:
+        raise UnsupportedShape(f"instruction set {isa!r} is not available; this build and processor have {known}")
+    return isa
+
+
+def density(weight: CodedWeight) -> float:
+    """Share of weights that are not zero; for a sparse weight, that are stored."""
+    count = math.prod(weight.shape)
+    stored = weight.nnz if isinstance(weight, Sparse) else int(np.count_nonzero(weight.to_dense()))
+    return stored / count
+
+
+def choose_gemm(shape: GemmShape, weight: CodedWeight, isa: str) -> Choice:
+    """The kernel of a linear layer."""
+    many = shape.m >= BATCH_FROM
+    sparse = "gemm_f32_sparse_batch" if many else "gemm_f32_sparse_row"
+    return _choose(sparse, "gemm_f32_panels", weight, isa, f"batch {shape.m}")
+
+
+def choose_conv(shape: ConvShape, weight: CodedWeight, isa: str) -> Choice:
+    """The kernel of a convolution."""
+    return _choose("conv_f32_sparse", "conv_f32_im2col", weight, isa, f"{shape.p}x{shape.q} outputs")
+
+
+def _choose(sparse: str, dense: str, weight: CodedWeight, isa: str, what: str) -> Choice:
+    left, limit = density(weight), BREAK_EVEN[sparse]
+    if left < limit:
+        return Choice(f"{sparse}_{isa}", f"{left:.1%} of weights left, sparse wins below {limit:.0%}; {what}", True)
+    return Choice(f"{dense}_{isa}", f"{left:.1%} of weights left, dense wins from {limit:.0%}; {what}", False)
+
+
+def panel_width(kernel: str) -> int:
+    """Outputs in one panel of a dense matrix-product kernel."""
+    return next(panel for name, _, panel in native.kernels() if name == kernel)
+
+
+def matrix(weight: CodedWeight, *, transposed: bool) -> NDArray[np.float32]:
+    """The dense weight, flat, as rows of one output each; `transposed` when it already is."""
+    dense = weight.to_dense()
+    return np.ascontiguousarray(dense if transposed else dense.T).reshape(-1)
+
+
+def compact(weight: CodedWeight, *, transposed: bool = True) -> Compact:
+    """The weight without its zeros, rows of one output each; codes stay codes where a byte holds them."""
+    rows = weight.shape[0] if transposed else weight.shape[1]
+    columns = math.prod(weight.shape) // rows
+    kept = weight if isinstance(weight, Sparse) else None
+    stored: CodedWeight = kept.values if kept else weight
+    if kept:
+        positions = kept.positions
+        select: slice | NDArray[np.intp] = slice(None)
+    else:
+        select = np.flatnonzero(stored.to_dense())
+        positions = np.asarray(select, dtype=np.int64)
+    if not transposed:
+        turned = positions % rows * columns + positions // rows
+        order = np.argsort(turned, kind="stable")
+        positions = turned[order]
+        select = order if kept else np.asarray(select)[order]
+    positions = np.ascontiguousarray(positions)
+    if isinstance(stored, Codebook) and stored.codes.dtype == np.uint8:
+        codes = np.ascontiguousarray(stored.codes.reshape(-1)[select], dtype=np.uint8)
+        return Compact(rows, columns, positions, None, codes, stored.codebook)
+    values = np.ascontiguousarray(stored.to_dense().reshape(-1)[select])
+    return Compact(rows, columns, positions, values, None, None)
+
+
+def pack_gemm(weight: CodedWeight, shape: GemmShape, choice: Choice, *, transposed: bool) -> native.Packed:
+    """The weight of a linear layer, packed for the chosen kernel."""
+    if choice.sparse:
+        c = compact(weight, transposed=transposed)
+        return native.pack_sell(c.rows, c.columns, c.positions, c.values, c.codes, c.table)
+    return native.pack_panels(matrix(weight, transposed=transposed), shape.n, shape.k, panel_width(choice.kernel))
+
+
+def pack_conv(weight: CodedWeight, shape: ConvShape, choice: Choice) -> native.Packed:
+    """The weight of a convolution, packed for the chosen kernel."""
+    if choice.sparse:
+        c = compact(weight)
+        return native.pack_taps(shape.values(), c.positions, c.values, c.codes, c.table)
+    return native.pack_rows(matrix(weight, transposed=True), shape.k, shape.depth)
+
+
+def pack_affine(scale: NDArray[np.float32], shift: NDArray[np.float32]) -> native.Packed:
+    """Scale and shift a channel, each of shape (channels,)."""
+    return native.pack_rows(np.concatenate([scale, shift]).astype(np.float32), 2, scale.size)
+
+
+def to_vector(weight: CodedWeight) -> NDArray[np.float32]:
+    """A bias as a flat float32 array."""
+    return np.ascontiguousarray(weight.to_dense().reshape(-1))
