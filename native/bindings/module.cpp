@@ -8,6 +8,7 @@ namespace nb = nanobind;
 namespace lissome {
 void bind_codec(nb::module_& m);
 void bind_engine(nb::module_& m);
+void bind_text(nb::module_& m);
 }  // namespace lissome
 
 NB_MODULE(_native, m) {
@@ -17,4 +18,5 @@ NB_MODULE(_native, m) {
         "Name of the widest instruction set that this build contains and this processor runs.");
     lissome::bind_codec(m);
     lissome::bind_engine(m);
+    lissome::bind_text(m);
 }

@@ -62,7 +62,7 @@ def test_every_instruction_set_gives_the_same(isa, alphabet):
         make((100_003,), None, _weights(100_003, alphabet, 2), alphabet),
     ]
     data = fast.encode(group)
-    specs = [(i.spec.size, i.spec.sparse, i.spec.alphabet) for i in group]
+    specs = [(i.spec.shape, i.spec.sparse, i.spec.alphabet) for i in group]
     for tensor, (at, codes) in zip(group, native.fast_decode_with(isa, data, specs, 1 << 20), strict=True):
         assert np.array_equal(codes, tensor.codes)
         assert at is None if tensor.positions is None else np.array_equal(at, tensor.positions)

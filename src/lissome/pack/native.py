@@ -20,14 +20,14 @@ MAX_ALPHABET = 1 << 16
 
 def encode_group(coder: str, group: Sequence[Indices]) -> bytes:
     """The group's bytes by the native coder; raises WeightError for indices that contradict themselves."""
-    encode = _function(f"{coder}_encode")
+    encode = native_function(f"{coder}_encode")
     result: bytes = encode([_plain(indices) for indices in group])
     return result
 
 
 def decode_group(coder: str, data: bytes, specs: Sequence[IndexSpec], max_entries: int) -> list[Indices]:
     """The inverse; raises FormatError and LimitError as the Coder contract says."""
-    decode = _function(f"{coder}_decode")
+    decode = native_function(f"{coder}_decode")
     for spec in specs:
         extents = (spec.size, *spec.shape)
         if not (all(0 <= n < MAX_SIZE for n in extents) and 1 <= spec.alphabet <= MAX_ALPHABET):
@@ -54,7 +54,8 @@ def _plain(indices: Indices) -> tuple[tuple[int, ...], bool, int, Any, Any]:
     return spec.shape, spec.sparse, spec.alphabet, positions, np.ascontiguousarray(codes, dtype=narrow)
 
 
-def _function(name: str) -> Any:
+def native_function(name: str) -> Any:
+    """The function of the compiled part; raises NativeMissing when that is absent."""
     try:
         native = importlib.import_module("lissome._native")
     except ImportError as error:

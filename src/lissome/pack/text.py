@@ -1,27 +1,21 @@
-"""Text coder: a short text, primed with a dictionary of what such texts look like."""
+"""Text coder: a short text, primed with a text that both sides know and that shows what such texts look like.
+
+A byte is foreseen from the bytes before it (one to six of them, the word so far, what followed when the like was last
+seen), by the same mixing and range coding as coder `small`. Bytes: docs/coder-text.md.
+"""
 
 from __future__ import annotations
 
-import zlib
-
-from lissome.errors import FormatError, LimitError
+from lissome.pack.native import native_function
 
 
 def encode_text(data: bytes, prime: bytes) -> bytes:
-    """`data` coded, given `prime`; `decode_text` with the same prime is the inverse."""
-    coder = zlib.compressobj(9, zlib.DEFLATED, -15, 9, zdict=prime) if prime else zlib.compressobj(9, wbits=-15)
-    return coder.compress(data) + coder.flush()
+    """`data` coded, given `prime`; `decode_text` with the same prime is the inverse. Equal texts give equal bytes."""
+    coded: bytes = native_function("text_encode")(data, prime)
+    return coded
 
 
 def decode_text(data: bytes, prime: bytes, *, max_bytes: int) -> bytes:
     """The inverse of `encode_text`. Raises FormatError for damage, LimitError past `max_bytes`."""
-    coder = zlib.decompressobj(-15, zdict=prime) if prime else zlib.decompressobj(-15)
-    try:
-        out = coder.decompress(data, max_bytes + 1)
-    except zlib.error as error:
-        raise FormatError(f"not a coded text ({error})") from None
-    if len(out) > max_bytes:
-        raise LimitError(f"text of more than {max_bytes} bytes")
-    if not coder.eof or coder.unused_data:
-        raise FormatError("the coded text does not end where its stream does")
-    return out
+    text: bytes = native_function("text_decode")(data, prime, max(0, min(max_bytes, 2**63 - 1)))
+    return text

@@ -1,0 +1,17 @@
+// A coder for short texts: context mixing over bytes, started by reading a text known to both sides.
+// Normative: docs/coder-text.md.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace lissome {
+
+std::vector<std::uint8_t> text_encode(std::span<const std::uint8_t> data, std::span<const std::uint8_t> prime);
+
+// Throws FormatError for data that no encoder wrote, LimitError for a text of more than max_bytes.
+std::vector<std::uint8_t> text_decode(std::span<const std::uint8_t> data, std::span<const std::uint8_t> prime,
+                                      std::uint64_t max_bytes);
+
+}  // namespace lissome
