@@ -54,7 +54,7 @@ demo: env
 	$(BIN)/lissome demo
 
 test: env
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 # The stub of the native module is made by the build; mypy looks for it beside the sources.
 lint: env
@@ -94,6 +94,10 @@ native: $(VENV)/.tools
 		-DPython_EXECUTABLE=$(abspath $(BIN)/python) -DLISSOME_WARNINGS_AS_ERRORS=ON
 	$(BIN)/cmake --build build/dev
 	cp build/dev/_native*.so build/dev/_native.pyi src/lissome/
+
+docs: $(VENV)/.tools
+	$(BIN)/python -m pip install --quiet 'mkdocs-material>=9.5'
+	$(BIN)/mkdocs build --strict
 
 clean:
 	rm -rf $(VENV) .venv-nncodec build dist src/lissome/_native*
