@@ -90,6 +90,20 @@ class Stage(Fit):
 
 
 @dataclass(frozen=True)
+class Teacher(Fit):
+    """A network of lissome.models that is trained first, as `Fit` says, and that the stages then distil from.
+
+    Without a teacher, stages distil from the dense network that they compress.
+    """
+
+    network: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check(bool(self.network), "network names the teacher, for example 'lenet-5'")
+
+
+@dataclass(frozen=True)
 class Recipe:
     """Ordered (selector, methods) rules, first match wins; stages for `lissome compress`; a seed. Prints as a table.
 
@@ -100,13 +114,19 @@ class Recipe:
     rules: tuple[tuple[str, tuple[Method, ...]], ...] = ()
     stages: tuple[Stage, ...] = ()
     seed: int = 0
+    teacher: Teacher | None = None
 
     def __init__(
-        self, rules: Sequence[tuple[str, Sequence[Method]]] = (), stages: Sequence[Stage] = (), seed: int = 0
+        self,
+        rules: Sequence[tuple[str, Sequence[Method]]] = (),
+        stages: Sequence[Stage] = (),
+        seed: int = 0,
+        teacher: Teacher | None = None,
     ) -> None:
         object.__setattr__(self, "rules", tuple((select, tuple(methods)) for select, methods in rules))
         object.__setattr__(self, "stages", tuple(stages))
         object.__setattr__(self, "seed", seed)
+        object.__setattr__(self, "teacher", teacher)
         for number, (select, methods) in enumerate(self.rules, 1):
             where = f"rule {number} of {len(self.rules)} ({select!r})"
             if not isinstance(select, str) or not select:
@@ -150,8 +170,9 @@ class Recipe:
         rows = [("select", "methods"), *((select, " → ".join(map(str, methods))) for select, methods in self.rules)]
         width = max(len(row[0]) for row in rows)
         lines = [f"{select:<{width}}  {methods}".rstrip() for select, methods in rows]
-        for stage in self.stages:
-            lines.append(f"{stage.settle or 'train':<{width}}  {_differing(stage)}")  # noqa: PERF401
+        trainings: list[tuple[str, Fit]] = [("teacher", self.teacher)] if self.teacher is not None else []
+        trainings += [(stage.settle or "train", stage) for stage in self.stages]
+        lines += [f"{name:<{width}}  {', '.join(_pairs(_differing(options)))}" for name, options in trainings]
         return "\n".join([*lines, f"{'seed':<{width}}  {self.seed}"])
 
     def to_toml(self) -> str:
@@ -162,6 +183,8 @@ class Recipe:
             lines += ["", "[[rule]]", f"select = {_value(select)}", "methods = ["]
             lines += [f"  {{ {entry} }}," for entry in entries]
             lines += ["]"]
+        if self.teacher is not None:
+            lines += ["", "[teacher]", *_pairs(_differing(self.teacher))]
         for stage in self.stages:
             lines += ["", "[[stage]]", *_pairs(_differing(stage))]
         return "\n".join(lines) + "\n"
@@ -173,7 +196,7 @@ class Recipe:
             plain = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise RecipeError(f"the recipe is not TOML: {error}") from error
-        _known(plain, {"seed", "rule", "stage"}, "the recipe")
+        _known(plain, {"seed", "rule", "stage", "teacher"}, "the recipe")
         seed = plain.get("seed", 0)
         if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**63:
             raise RecipeError(f"seed is a whole number from 0, not {seed!r}")
@@ -188,7 +211,10 @@ class Recipe:
                 )
             rules.append((rule.get("select", ""), [_method(item, where) for item in methods]))
         stages = [_build(Stage, stage, f"stage {n}") for n, stage in enumerate(_tables(plain, "stage"), 1)]
-        return cls(rules, stages, seed)
+        teacher = plain.get("teacher")
+        if teacher is not None and not isinstance(teacher, dict):
+            raise RecipeError("teacher is written as [teacher], a table")
+        return cls(rules, stages, seed, None if teacher is None else _build(Teacher, teacher, "teacher"))
 
     @classmethod
     def load(cls, path: str | Path) -> Recipe:
@@ -239,6 +265,7 @@ def _build(kind: type[Any], options: Mapping[str, Any], where: str) -> Any:
             ("int" in annotation and number and isinstance(value, int))
             or ("float" in annotation and number)
             or ("str" in annotation and isinstance(value, str))
+            or ("bool" in annotation and isinstance(value, bool))
         )
         if not fits:
             raise RecipeError(f"{where}: {name} is {annotation.replace(' | None', '')}, not {value!r}")

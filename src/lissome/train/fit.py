@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from lissome.compress.recipe import Fit
 from lissome.compress.schedule import Schedule
@@ -48,16 +48,18 @@ def fit(
     the same inputs. schedule: stepped after each optimizer step. optimizer: one restored from a checkpoint, when
     resuming. Raises FloatingPointError when the loss becomes NaN or infinite: the learning rate is too high.
     """
-    batches = Batches(split, batch=options.batch, shift=options.shift, seed=seed)
+    teacher = teacher if options.distill > 0 else None
+    batches = Batches(
+        split, batch=options.batch, shift=options.shift, seed=seed, teacher=teacher, epochs=options.epochs
+    )
     optimizer = optimizer or optimizer_for(model, options)
     total = max(1, options.epochs * len(batches))
     model.train()
     for epoch in range(start, options.epochs):
         running = 0.0
-        for number, (inputs, labels) in enumerate(batches.epoch(epoch), epoch * len(batches)):
+        for number, (inputs, labels, soft) in enumerate(batches.epoch(epoch), epoch * len(batches)):
             for group in optimizer.param_groups:
                 group["lr"] = options.lr * 0.5 * (1 + math.cos(math.pi * number / total))
-            soft = _soft(teacher, inputs) if teacher is not None and options.distill > 0 else None
             value = distill.loss(model(inputs), labels, soft, weight=options.distill, temperature=options.temperature)
             optimizer.zero_grad()
             value.backward()  # type: ignore[no-untyped-call]
@@ -84,9 +86,3 @@ def accuracy(model: nn.Module, split: Split, *, batch: int = 1000) -> float:
         right += int((model(inputs).argmax(1).numpy() == split.labels[start : start + batch]).sum())
     model.train(was_training)
     return 100.0 * right / len(split.labels)
-
-
-@torch.no_grad()
-def _soft(teacher: nn.Module, inputs: Tensor) -> Tensor:
-    logits: Tensor = teacher(inputs)
-    return logits

@@ -16,8 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lissome import models
 from lissome.compress.apply import baked_copy, compress_, groups
-from lissome.compress.recipe import Recipe, Stage
+from lissome.compress.recipe import Fit, Recipe, Stage
 from lissome.compress.schedule import Cubic, Iterative, Schedule
 from lissome.data import Dataset
 from lissome.errors import FormatError, RecipeError
@@ -47,13 +48,15 @@ class Progress:
 
 @dataclass
 class Outcome:
-    """What a run made. reference: the dense network (plain parameters). model: the compressed one (parametrized).
+    """What a run made.
 
-    accuracies: validation top-1 in percent, of the reference first, then after each stage.
+    reference: the dense network (plain parameters). model: the compressed one (parametrized). teacher: the one that
+    was distilled from, when the recipe names one. accuracies: validation top-1 in percent after each stage, by its name.
     """
 
     reference: nn.Module
     model: nn.Module
+    teacher: nn.Module | None = None
     accuracies: list[tuple[str, float]] = field(default_factory=list)
 
 
@@ -83,6 +86,7 @@ def run(
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     identity = _identity(recipe, model, dataset, trained=trained, count=count)
     state = _State(recipe, model, work, identity=identity, images=len(split.labels))
+    teacher = _train_teacher(recipe, dataset, work=work, count=count, on_epoch=on_epoch)
     state.open(stages)
     clock = _Clock(stages, state.stage, state.epoch)
     while state.stage < len(stages):
@@ -102,7 +106,7 @@ def run(
             split,
             stage,
             seed=(recipe.seed, state.stage),
-            teacher=state.reference,
+            teacher=teacher if teacher is not None else state.reference,
             schedule=schedule,
             optimizer=state.optimizer,
             start=state.epoch,
@@ -114,7 +118,27 @@ def run(
             on_stage(stage, model)
     model.eval()
     reference = state.reference if state.reference is not None else baked_copy(model)
-    return Outcome(reference, model, state.accuracies)
+    return Outcome(reference, model, teacher, state.accuracies)
+
+
+def _train_teacher(
+    recipe: Recipe,
+    dataset: Dataset,
+    *,
+    work: Path | None,
+    count: int,
+    on_epoch: Callable[[Progress], None] | None,
+) -> nn.Module | None:
+    """The recipe's teacher, trained; a run of its own, with checkpoints of its own, on the same images."""
+    if recipe.teacher is None:
+        return None
+    fields = {name: getattr(recipe.teacher, name) for name in Fit.__dataclass_fields__}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        network = models.build(recipe.teacher.network)
+    alone = Recipe(stages=[Stage(**fields)], seed=recipe.seed)
+    folder = None if work is None else work / "teacher"
+    return run(alone, network, dataset, work=folder, holdout=count, on_epoch=on_epoch).model
 
 
 class _State:

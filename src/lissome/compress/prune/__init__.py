@@ -1,5 +1,6 @@
 """Pruning: which weights are removed. One criterion a file."""
 
+from lissome.compress.prune.lamp import Lamp
 from lissome.compress.prune.magnitude import Magnitude
 
-__all__ = ["Magnitude"]
+__all__ = ["Lamp", "Magnitude"]

@@ -88,9 +88,9 @@ class Magnitude(Method):
         if self.sparsity is None:
             masks = [score >= self._cut(score, fraction) for score in scores]
         elif self.scope == "layer":
-            masks = [_keep_largest(score, self.sparsity * fraction) for score in scores]
+            masks = [keep_largest(score, self.sparsity * fraction) for score in scores]
         else:
-            joint = _keep_largest(torch.cat([score.flatten() for score in scores]), self.sparsity * fraction)
+            joint = keep_largest(torch.cat([score.flatten() for score in scores]), self.sparsity * fraction)
             parts = torch.split(joint, [score.numel() for score in scores])
             masks = [part.view_as(score) for part, score in zip(parts, scores, strict=True)]
         for member, mask in zip(members, masks, strict=True):
@@ -118,7 +118,7 @@ class Magnitude(Method):
         return float(self.quality or 0.0) * fraction * deviation
 
 
-def _keep_largest(score: Tensor, sparsity: float) -> Tensor:
+def keep_largest(score: Tensor, sparsity: float) -> Tensor:
     """Boolean mask of the round((1 − sparsity) × n) largest; equal scores are kept in order of position."""
     flat = score.flatten()
     keep = round((1 - sparsity) * flat.numel())
