@@ -25,7 +25,7 @@ class Mask(Parametrization):
 
     mask: Tensor
 
-    def __init__(self, method: Magnitude, where: str, weight: Tensor) -> None:
+    def __init__(self, method: Method, where: str, weight: Tensor) -> None:
         super().__init__(method, where)
         self.register_buffer("mask", torch.ones_like(weight, dtype=torch.bool))
 
