@@ -50,8 +50,8 @@ class Progress:
 class Outcome:
     """What a run made.
 
-    reference: the dense network (plain parameters). model: the compressed one (parametrized). teacher: the one
-    that was distilled from, when the recipe names one. accuracies: validation top-1 in percent after each stage, by its name.
+    reference: the dense network (plain parameters). model: the compressed one (parametrized). teacher: the network that
+    taught, when the recipe names one. accuracies: validation top-1 in percent after each stage, by its name.
     """
 
     reference: nn.Module
