@@ -32,6 +32,11 @@ class BitWriter {
         put(v, bits);
     }
 
+    // How many bits put_count takes.
+    static unsigned count_bits(std::uint64_t value, unsigned k = 0) {
+        return 2 * static_cast<unsigned>(std::bit_width(value + (std::uint64_t{1} << k))) - k - 1;
+    }
+
     // Zeros up to the next byte.
     void align() {
         if (pending_bits_ > 0) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 
 #include "codec/huffman_table.h"
 
@@ -17,30 +18,31 @@ void for_each_code(const IndicesView& indices, Visitor visit) {
     std::visit([&](auto codes) { std::for_each(codes.begin(), codes.end(), visit); }, indices.codes);
 }
 
-// How often each symbol occurs when gaps have `width` bits.
-struct Histograms {
-    std::vector<std::uint64_t> gaps;
-    std::vector<std::uint64_t> codes;  // the last symbol, `alphabet`, is the filler
-};
+using Counts = std::vector<std::uint64_t>;
 
-Histograms count_symbols(const IndicesView& indices, unsigned width) {
-    Histograms counts{std::vector<std::uint64_t>(std::size_t{1} << width),
-                      std::vector<std::uint64_t>(indices.spec.alphabet + 1)};
-    for_each_code(indices, [&](std::uint32_t code) { ++counts.codes[code]; });
+// How often each code occurs; the last symbol, `alphabet`, is the filler.
+Counts count_codes(const IndicesView& indices) {
+    Counts counts(indices.spec.alphabet + 1);
+    for_each_code(indices, [&](std::uint32_t code) { ++counts[code]; });
+    return counts;
+}
+
+// How often each gap occurs in a field of `width` bits, and the fillers that takes.
+std::pair<Counts, std::uint64_t> count_gaps(const IndicesView& indices, unsigned width) {
+    Counts counts(std::size_t{1} << width);
     std::uint64_t fillers = 0;
     std::int64_t next = 0;
     for (const std::int64_t position : indices.positions) {
         const auto zeros = static_cast<std::uint64_t>(position - next);
         fillers += zeros >> width;
-        ++counts.gaps[zeros & (counts.gaps.size() - 1)];
+        ++counts[zeros & (counts.size() - 1)];
         next = position + 1;
     }
-    counts.gaps.back() += fillers;
-    counts.codes.back() += fillers;
-    return counts;
+    counts.back() += fillers;
+    return {std::move(counts), fillers};
 }
 
-std::uint64_t payload_bits(const HuffmanCode& code, const std::vector<std::uint64_t>& counts) {
+std::uint64_t payload_bits(const HuffmanCode& code, const Counts& counts) {
     std::uint64_t bits = 0;
     for (std::size_t i = 0; i < code.symbols.size(); ++i) {
         bits += counts[code.symbols[i]] * code.lengths[i];
@@ -58,18 +60,19 @@ struct Choice {
 
 Choice choose_width(const IndicesView& indices) {
     Choice best;
+    Counts codes = count_codes(indices);
     for (unsigned width = 1; width <= kMaxWidth; ++width) {
-        const Histograms counts = count_symbols(indices, width);
-        Choice choice{width, make_code(counts.gaps), make_code(counts.codes), 0};
+        const auto [gaps, fillers] = count_gaps(indices, width);
+        codes.back() = fillers;
+        Choice choice{width, make_code(gaps), make_code(codes), 0};
         BitWriter tables;
         write_code(tables, choice.gaps, 1u << width);
         write_code(tables, choice.codes, indices.spec.alphabet + 1);
-        choice.bits =
-            tables.bits_written() + payload_bits(choice.gaps, counts.gaps) + payload_bits(choice.codes, counts.codes);
+        choice.bits = tables.bits_written() + payload_bits(choice.gaps, gaps) + payload_bits(choice.codes, codes);
         if (best.width == 0 || choice.bits < best.bits) {
             best = std::move(choice);
         }
-        if (counts.codes.back() == 0) {
+        if (fillers == 0) {
             break;  // a wider gap changes nothing but its table
         }
     }
@@ -108,9 +111,7 @@ void encode_dense(BitWriter& out, const IndicesView& indices) {
     if (indices.spec.size == 0) {
         return;
     }
-    std::vector<std::uint64_t> counts(indices.spec.alphabet);
-    for_each_code(indices, [&](std::uint32_t code) { ++counts[code]; });
-    const HuffmanCode code = make_code(counts);
+    const HuffmanCode code = make_code(count_codes(indices));
     write_code(out, code, indices.spec.alphabet);
     const EncodeTable table(code, indices.spec.alphabet);
     for_each_code(indices, [&](std::uint32_t symbol) { table.put(out, symbol); });

@@ -15,12 +15,15 @@ constexpr std::uint32_t kLongCode = 31;
 // Length of each leaf, for two or more `weights` in increasing order.
 std::vector<std::uint8_t> package_merge(std::span<const std::uint64_t> weights) {
     const std::size_t n = weights.size();
+    const std::size_t levels = std::min<std::size_t>(kMaxCodeLength, n - 1);  // no optimal code is longer than n - 1
     // by level, deepest first: whether each item of the merged list is a leaf (else a package of two from below)
     std::vector<std::vector<bool>> is_leaf;
     std::vector<std::uint64_t> below;  // weights of the level's items, in order
-    for (unsigned level = 0; level < kMaxCodeLength; ++level) {
+    for (std::size_t level = 0; level < levels; ++level) {
         std::vector<std::uint64_t> items;
         std::vector<bool> leaf;
+        items.reserve(2 * n);
+        leaf.reserve(2 * n);
         std::size_t at = 0;
         std::size_t package = 0;
         while (at < n || package + 1 < below.size()) {
@@ -36,7 +39,7 @@ std::vector<std::uint8_t> package_merge(std::span<const std::uint64_t> weights) 
     }
     std::vector<std::uint8_t> lengths(n, 0);
     std::size_t take = 2 * n - 2;
-    for (unsigned level = kMaxCodeLength; level-- > 0 && take > 0;) {
+    for (std::size_t level = levels; level-- > 0 && take > 0;) {
         std::size_t leaves = 0;
         for (std::size_t i = 0; i < take; ++i) {
             leaves += is_leaf[level][i] ? 1 : 0;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <bit>
 #include <numeric>
+#include <string>
+#include <utility>
 
 #include "codec/runs.h"
 
@@ -69,11 +71,12 @@ std::int64_t mean_frequency(const RansTable& table) {
     return static_cast<std::int64_t>((std::size_t{1} << table.scale_bits) / table.tokens.size());
 }
 
-void put_frequencies(BitWriter& out, const RansTable& table, unsigned order) {
-    out.put(order, kFieldBits);
+// Calls `visit` with what a file says of each frequency but the last, which is what the others leave.
+template <class Visitor>
+void for_each_difference(const RansTable& table, Visitor visit) {
     std::int64_t previous = mean_frequency(table);
-    for (std::size_t i = 0; i + 1 < table.frequencies.size(); ++i) {  // the last is what is left
-        out.put_count(zigzag(table.frequencies[i] - previous), order);
+    for (std::size_t i = 0; i + 1 < table.frequencies.size(); ++i) {
+        visit(zigzag(table.frequencies[i] - previous));
         previous = table.frequencies[i];
     }
 }
@@ -82,10 +85,10 @@ void put_frequencies(BitWriter& out, const RansTable& table, unsigned order) {
 std::pair<unsigned, std::uint64_t> best_order(const RansTable& table) {
     std::pair<unsigned, std::uint64_t> best{0, ~std::uint64_t{0}};
     for (unsigned order = 0; order < kMaxScaleBits; ++order) {
-        BitWriter out;
-        put_frequencies(out, table, order);
-        if (out.bits_written() < best.second) {
-            best = {order, out.bits_written()};
+        std::uint64_t bits = 0;
+        for_each_difference(table, [&](std::uint64_t value) { bits += BitWriter::count_bits(value, order); });
+        if (bits < best.second) {
+            best = {order, bits};
         }
     }
     return best;
@@ -131,7 +134,9 @@ void write_table(BitWriter& out, const RansTable& table, std::uint32_t alphabet)
     write_runs(out, table.tokens, alphabet);
     if (table.tokens.size() > 1) {
         out.put(table.scale_bits, kFieldBits);
-        put_frequencies(out, table, best_order(table).first);
+        const unsigned order = best_order(table).first;
+        out.put(order, kFieldBits);
+        for_each_difference(table, [&](std::uint64_t value) { out.put_count(value, order); });
     }
 }
 

@@ -19,7 +19,7 @@ def code_lengths(counts):
     if len(leaves) == 1:
         return dict.fromkeys(counts, 0)
     items = []
-    for _ in range(LONGEST):
+    for _ in range(min(LONGEST, len(leaves) - 1)):  # no optimal code is longer than that
         pairs = zip(items[::2], items[1::2], strict=False)
         packages = [(a[0] + b[0], a[1] + b[1]) for a, b in pairs]
         items = sorted(leaves + packages, key=lambda item: item[0])  # stable: leaves before packages of equal weight
