@@ -51,8 +51,10 @@ inline IndexSpec take_spec(Source& source) {
     constexpr std::uint32_t kAlphabets[] = {1, 2, 3, 4, 5, 15, 16, 17, 32, 33, 64, 256, 257, 65536};
     const auto flags = static_cast<std::uint32_t>(source.number(1));
     const std::uint32_t alphabet = kAlphabets[(flags >> 1) % 14];
-    constexpr unsigned kSizeBytes[] = {1, 1, 2, 6};
-    return {source.number(kSizeBytes[flags >> 5 & 3]), (flags & 1) != 0, alphabet};
+    constexpr unsigned kRowBytes[] = {1, 1, 2, 5};
+    const std::uint64_t rows = source.number(kRowBytes[flags >> 5 & 3]);
+    const std::uint64_t columns = 1 + source.number(1) % 16;
+    return {rows * columns, (flags & 1) != 0, alphabet, {rows, columns}};
 }
 
 inline std::vector<IndexSpec> take_specs(Source& source) {
@@ -73,7 +75,10 @@ inline Indices take_indices(Source& source) {
     std::vector<std::uint32_t> codes;
     std::uint64_t position = 0;
     std::uint64_t noise = shape + 1;
-    made.spec.size = made.spec.sparse ? made.spec.size : most;
+    if (!made.spec.sparse) {
+        made.spec.size = most;
+        made.spec.shape = {most};
+    }
     for (std::uint64_t i = 0; i < most; ++i) {
         noise = noise * 6364136223846793005 + 1442695040888963407;
         const std::uint64_t drawn = source.spent() ? noise >> 48 : source.number(2);
