@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from lissome.compress.method import Member, Method, Parametrization
-from lissome.compress.recipe import Recipe
+from lissome.compress.method import Member, Method, Parametrization, entering, refuse
+from lissome.compress.recipe import FAMILIES, Recipe
 from lissome.errors import RecipeError, WeightError
 from lissome.weights import CodedWeight, Dense
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """A weight that methods may go onto: its path, the modules that hold it (several when tied), its value now."""
+
+    where: str
+    owners: tuple[tuple[nn.Module, str], ...]
+    value: Tensor
 
 
 def compress_(module: nn.Module, recipe: Recipe | Sequence[Method]) -> None:
@@ -24,52 +34,91 @@ def compress_(module: nn.Module, recipe: Recipe | Sequence[Method]) -> None:
 
     A schedule built afterwards (schedule.py) takes the strength back to zero and raises it step by step.
     Build the optimizer after this call: methods may add parameters (codebooks).
+    Tied weights stay tied: they share the method as they share the tensor.
 
     Raises RecipeError when a rule selects nothing or a method does not fit a weight, WeightError for NaN or infinity.
     Nothing is registered when an error is raised.
     """
-    if not isinstance(recipe, Recipe):
-        recipe = Recipe([("*", list(recipe))])
-    found = list(_weights(module))
-    for where, _, _, weight in found:
-        if not torch.isfinite(weight).all():
-            count = int((~torch.isfinite(weight)).sum())
-            raise WeightError(
-                f"{where!r} holds {count} NaN or infinite value(s); mend the training that made them first"
-            )
-    chosen = recipe.assign([(where, weight.dim()) for where, _, _, weight in found])
-    built: list[tuple[nn.Module, str, Parametrization]] = []
+    built = plan(module, recipe)
     first = 1 + max((group for group, _ in groups(module)), default=0)
-    for rule, (_, methods) in enumerate(recipe.rules):
-        for order, method in enumerate(methods):
-            for (where, owner, name, weight), selected in zip(found, chosen, strict=True):
-                if selected == rule:
-                    parametrization = method.parametrize(weight, where)
-                    parametrization.group = first + rule * 64 + order
-                    built.append((owner, name, parametrization))
-    before = {id(owner): dict(_chain_lengths(owner)) for owner, _, _ in built}
+    places = [(owner, name) for target, _ in built for owner, name in target.owners]
+    before = {(id(owner), name): dict(_chain_lengths(owner)).get(name, 0) for owner, name in places}
     try:
-        for owner, name, parametrization in built:
-            parametrize.register_parametrization(owner, name, parametrization)
+        for target, parametrization in built:
+            parametrization.group += first
+            for owner, name in target.owners:
+                _separate(owner)
+                parametrize.register_parametrization(owner, name, parametrization)
         for group, members in groups(module):
             if group >= first:
                 members[0].parametrization.method.settle(members, 1.0)
-    except Exception:
-        for owner, name, _ in built:
-            _cut_chain(owner, name, before[id(owner)].get(name, 0))
+    except BaseException:
+        for owner, name in places:
+            _cut_chain(owner, name, before[id(owner), name])
         raise
 
 
+def plan(module: nn.Module, recipe: Recipe | Sequence[Method]) -> list[tuple[Target, Parametrization]]:
+    """What `compress_` would register, in order, after all the checks that need no settling; changes nothing.
+
+    Raises as `compress_` does.
+    """
+    if not isinstance(recipe, Recipe):
+        recipe = Recipe([("*", list(recipe))])
+    targets = list(_targets(module))
+    for target in targets:
+        if not torch.isfinite(target.value).all():
+            count = int((~torch.isfinite(target.value)).sum())
+            raise WeightError(
+                f"{target.where!r} holds {count} NaN or infinite value(s); mend the training that made them first"
+            )
+    chosen = recipe.assign([(target.where, target.value.dim()) for target in targets])
+    built: list[tuple[Target, Parametrization]] = []
+    for rule, (_, methods) in enumerate(recipe.rules):
+        for order, method in enumerate(methods):
+            for target, selected in zip(targets, chosen, strict=True):
+                if selected == rule:
+                    _check_order(target, method)
+                    parametrization = method.parametrize(target.value, target.where)
+                    parametrization.group = rule * len(FAMILIES) + order
+                    built.append((target, parametrization))
+    return built
+
+
 def uncompress_(module: nn.Module) -> None:
-    """Take every lissome method off, in place: the weights are again what the optimizer last made of the originals."""
-    _remove(module, leave_parametrized=False)
+    """Take every lissome method off, in place: the weights are again what the optimizer last made of the originals.
+
+    Parametrizations that are not lissome's stay.
+    """
+    for owner in list(module.modules()):
+        for name, length in list(_chain_lengths(owner)):
+            chain = _chain(owner, name)
+            own = [index for index in range(length) if isinstance(chain[index], Parametrization)]
+            if len(own) == length:
+                _strip(owner, name, leave_parametrized=False)
+            else:
+                for index in reversed(own):
+                    del chain[index]
 
 
 def bake_(module: nn.Module) -> None:
-    """Make every lissome method permanent, in place: the weights become what the network saw, and training may go
-    on.
+    """Make every lissome method permanent, in place: the weights become what the network saw, and training may go on.
+
+    Raises RecipeError, and changes nothing, when another parametrization is on the same weight.
     """
-    _remove(module, leave_parametrized=True)
+    mine: list[tuple[nn.Module, str]] = []
+    for path, owner in module.named_modules():
+        for name, _ in _chain_lengths(owner):
+            kinds = {isinstance(item, Parametrization) for item in _chain(owner, name)}
+            if kinds == {True, False}:
+                raise RecipeError(
+                    f"{f'{path}.{name}'.lstrip('.')!r} carries parametrizations that are not lissome's; remove those "
+                    "first (torch.nn.utils.parametrize.remove_parametrizations)"
+                )
+            if kinds == {True}:
+                mine.append((owner, name))
+    for owner, name in mine:
+        _strip(owner, name, leave_parametrized=True)
 
 
 def baked_copy(module: nn.Module) -> nn.Module:
@@ -79,7 +128,7 @@ def baked_copy(module: nn.Module) -> nn.Module:
         if parametrize.is_parametrized(owner):
             _own_class(owner)
             for name in list(owner.parametrizations):  # type: ignore[arg-type]
-                parametrize.remove_parametrizations(owner, name, leave_parametrized=True)
+                _strip(owner, name, leave_parametrized=True)
     return clone
 
 
@@ -95,12 +144,14 @@ def _own_class(owner: nn.Module) -> None:
 
 
 def groups(module: nn.Module) -> list[tuple[int, list[Member]]]:
-    """Members of each method group on `module`, in the order in which they were registered."""
+    """Members of each method group on `module`, in the order in which they were registered; tied weights once."""
     found: dict[int, list[Member]] = {}
+    seen: set[int] = set()
     for owner in module.modules():
         for name, _ in _chain_lengths(owner):
             for index, parametrization in enumerate(_chain(owner, name)):
-                if isinstance(parametrization, Parametrization):
+                if isinstance(parametrization, Parametrization) and id(parametrization) not in seen:
+                    seen.add(id(parametrization))
                     found.setdefault(parametrization.group, []).append(Member(owner, name, index))
     return sorted(found.items())
 
@@ -114,19 +165,15 @@ def coded_parameters(module: nn.Module) -> dict[str, CodedWeight]:
     coded: dict[str, CodedWeight] = {}
     for path, owner in module.named_modules():
         prefix = f"{path}." if path else ""
-        if path.endswith("parametrizations") or ".parametrizations." in f".{path}.":
+        if "parametrizations" in path.split("."):
             continue
         for name, parameter in owner.named_parameters(recurse=False):
             coded[prefix + name] = _dense(prefix + name, parameter)
         for name, _ in _chain_lengths(owner):
             chain = _chain(owner, name)
-            # A foreign parametrization may start from several tensors, whose join only the chain itself knows.
-            value: Tensor = chain.original if hasattr(chain, "original") else getattr(owner, name)
+            value, start = entering(chain)
             form: CodedWeight = _dense(prefix + name, value)
-            if not hasattr(chain, "original"):
-                coded[prefix + name] = form
-                continue
-            for parametrization in chain:
+            for parametrization in list(chain)[start:]:
                 after = parametrization(value)
                 if isinstance(parametrization, Parametrization):
                     form = parametrization.encode(value, form)
@@ -144,20 +191,43 @@ def _dense(where: str, value: Tensor) -> Dense:
         raise WeightError(f"{where!r}: {error}") from error
 
 
-def _weights(module: nn.Module) -> Iterator[tuple[str, nn.Module, str, Tensor]]:
-    """(path, owner, name, value in effect) of every floating parameter named weight or bias, each tensor once."""
-    seen: set[int] = set()
+def _targets(module: nn.Module) -> Iterator[Target]:
+    """Every floating parameter named weight or bias, each tensor once."""
+    found: dict[int, tuple[str, list[tuple[nn.Module, str]]]] = {}
     for path, owner in module.named_modules():
-        if ".parametrizations." in f".{path}.":
+        if "parametrizations" in path.split("."):
             continue
         for name in ("weight", "bias"):
-            value = getattr(owner, name, None)
-            if not isinstance(value, Tensor) or not value.is_floating_point():
+            if name in dict(_chain_lengths(owner)):
+                chain = _chain(owner, name)
+                identity = id(chain.original if chain.is_tensor else chain)
+            elif owner._parameters.get(name) is not None:
+                identity = id(owner._parameters[name])
+            else:
                 continue
-            identity = id(owner._parameters.get(name)) if name in owner._parameters else id(_chain(owner, name))
-            if identity not in seen:
-                seen.add(identity)
-                yield (f"{path}.{name}" if path else name), owner, name, value.detach()
+            where = f"{path}.{name}" if path else name
+            found.setdefault(identity, (where, []))[1].append((owner, name))
+    for where, owners in found.values():
+        owner, name = owners[0]
+        value = getattr(owner, name).detach()
+        if value.is_floating_point():
+            yield Target(where, tuple(owners), value)
+
+
+def _check_order(target: Target, method: Method) -> None:
+    """A later call may add what comes later in the chain (prune, then share), and nothing else."""
+    owner, name = target.owners[0]
+    chain = _chain(owner, name) if name in dict(_chain_lengths(owner)) else []
+    for earlier in chain:
+        if isinstance(earlier, Parametrization) and FAMILIES.index(earlier.method.family) >= FAMILIES.index(
+            method.family
+        ):
+            raise refuse(
+                method,
+                target.where,
+                f"the weight already carries {earlier.method}",
+                f"One method a family, in the order {' → '.join(FAMILIES)}; uncompress_ or bake_ first",
+            )
 
 
 def _chain(owner: nn.Module, name: str) -> Any:
@@ -170,27 +240,31 @@ def _chain_lengths(owner: nn.Module) -> Iterator[tuple[str, int]]:
             yield name, len(_chain(owner, name))
 
 
+def _strip(owner: nn.Module, name: str, *, leave_parametrized: bool) -> None:
+    """Remove the whole chain from one parameter."""
+    _separate(owner)
+    parametrize.remove_parametrizations(owner, name, leave_parametrized=leave_parametrized)
+
+
+def _separate(owner: nn.Module) -> None:
+    """Give a parametrized module a class of its own.
+
+    torch keeps the parametrized names in a class made for the module, and a deep copy shares that class: changing the
+    names of one would break the other.
+    """
+    if parametrize.is_parametrized(owner):
+        kind = type(owner)
+        owner.__class__ = type(kind.__name__, kind.__bases__, dict(kind.__dict__))
+
+
 def _cut_chain(owner: nn.Module, name: str, length: int) -> None:
     """Undo registrations past `length`, leaving what was there before."""
     lengths = dict(_chain_lengths(owner))
     if name not in lengths:
         return
     if length == 0:
-        parametrize.remove_parametrizations(owner, name, leave_parametrized=False)
+        _strip(owner, name, leave_parametrized=False)
         return
     chain = _chain(owner, name)
     while len(chain) > length:
         del chain[len(chain) - 1]
-
-
-def _remove(module: nn.Module, *, leave_parametrized: bool) -> None:
-    for owner in list(module.modules()):
-        for name, _ in list(_chain_lengths(owner)):
-            kinds = {isinstance(item, Parametrization) for item in _chain(owner, name)}
-            if kinds == {True}:
-                parametrize.remove_parametrizations(owner, name, leave_parametrized=leave_parametrized)
-            elif kinds == {True, False}:
-                raise RecipeError(
-                    f"parameter {name!r} of {type(owner).__name__} mixes lissome's methods with others; "
-                    "remove those first (torch.nn.utils.parametrize.remove_parametrizations)"
-                )

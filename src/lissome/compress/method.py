@@ -59,8 +59,8 @@ class Member:
     @torch.no_grad()
     def weight(self) -> Tensor:
         """The weight that enters this parametrization: the original, passed through the chain before it."""
-        value: Tensor = self._chain.original
-        for earlier in list(self._chain)[: self.index]:
+        value, start = entering(self._chain)
+        for earlier in list(self._chain)[start : self.index]:
             value = earlier(value)
         return value.detach()
 
@@ -99,6 +99,17 @@ class Method(ABC):
 
     def __str__(self) -> str:
         return f"{self.label}({', '.join(f'{key}={value!r}' for key, value in self.options().items())})"
+
+
+def entering(chain: Any) -> tuple[Tensor, int]:
+    """The first single tensor in a parametrization chain, and the index of the parametrization that takes it.
+
+    That is the original and 0, unless a foreign parametrization such as weight_norm joins several originals into one.
+    """
+    if chain.is_tensor:
+        return chain.original, 0
+    parts = [getattr(chain, f"original{index}") for index in range(chain.ntensors)]
+    return chain[0](*parts), 1
 
 
 def refuse(method: Method, where: str, found: str, remedy: str) -> RecipeError:

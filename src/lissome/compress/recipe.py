@@ -85,6 +85,7 @@ class Stage(Fit):
         super().__post_init__()
         self._check(self.settle in ("", *FAMILIES), f"settle is one of {', '.join(FAMILIES)}, or empty")
         self._check(self.schedule in SCHEDULES, f"schedule is one of {', '.join(SCHEDULES)}")
+        self._check(self.schedule == "one-shot" or self.settle == "prune", "only pruning has a gradual schedule")
         self._check(self.rounds >= 1, "rounds is 1 or more")
         self._check(0 < self.ramp <= 1, "ramp is in (0, 1]")
 
@@ -107,8 +108,8 @@ class Teacher(Fit):
 class Recipe:
     """Ordered (selector, methods) rules, first match wins; stages for `lissome compress`; a seed. Prints as a table.
 
-    Raises RecipeError for empty selectors, unknown methods, two methods of one family in a rule, or a family order
-    other than pruning before sharing.
+    Raises RecipeError for empty selectors, unknown methods, two methods of one family in a rule, a family order other
+    than pruning before sharing (in a rule or over the stages), and a stage that settles what no rule names.
     """
 
     rules: tuple[tuple[str, tuple[Method, ...]], ...] = ()
@@ -129,7 +130,7 @@ class Recipe:
         object.__setattr__(self, "teacher", teacher)
         for number, (select, methods) in enumerate(self.rules, 1):
             where = f"rule {number} of {len(self.rules)} ({select!r})"
-            if not isinstance(select, str) or not select:
+            if not isinstance(select, str) or not all(select.split("|")):
                 raise RecipeError(f"rule {number} of {len(self.rules)} has no selector; use '*' for every weight")
             for method in methods:
                 if not isinstance(method, Method):
@@ -142,6 +143,25 @@ class Recipe:
                     f"{where}: one method a family, in the order {' → '.join(FAMILIES)}, not "
                     f"{' → '.join(method.label for method in methods)}"
                 )
+        self._check_stages()
+        if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**63:
+            raise RecipeError(f"seed is a whole number from 0, not {seed!r}")
+
+    def _check_stages(self) -> None:
+        known = {method.family for _, methods in self.rules for method in methods}
+        settled: list[int] = []
+        for number, stage in enumerate(self.stages, 1):
+            where = f"stage {number} of {len(self.stages)}"
+            if not isinstance(stage, Stage):
+                raise RecipeError(f"{where}: {stage!r} is not a Stage")
+            if stage.settle:
+                settled.append(FAMILIES.index(stage.settle))
+                if stage.settle not in known:
+                    raise RecipeError(f"{where} settles {stage.settle!r}, but no rule has a method of that family")
+                if settled != sorted(set(settled)):
+                    raise RecipeError(
+                        f"{where} settles {stage.settle!r}; once each, in the order {' → '.join(FAMILIES)}"
+                    )
 
     def assign(self, weights: Sequence[tuple[str, int]]) -> list[int | None]:
         """Index of the rule that governs each weight, given (path such as ``fc1.weight``, dimensions); None for no
@@ -168,7 +188,7 @@ class Recipe:
 
     def __str__(self) -> str:
         rows = [("select", "methods"), *((select, " → ".join(map(str, methods))) for select, methods in self.rules)]
-        width = max(len(row[0]) for row in rows)
+        width = max(5, *(len(row[0]) for row in rows))
         lines = [f"{select:<{width}}  {methods}".rstrip() for select, methods in rows]
         trainings: list[tuple[str, Fit]] = [("teacher", self.teacher)] if self.teacher is not None else []
         trainings += [(stage.settle or "train", stage) for stage in self.stages]
@@ -197,9 +217,6 @@ class Recipe:
         except tomllib.TOMLDecodeError as error:
             raise RecipeError(f"the recipe is not TOML: {error}") from error
         _known(plain, {"seed", "rule", "stage", "teacher"}, "the recipe")
-        seed = plain.get("seed", 0)
-        if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**63:
-            raise RecipeError(f"seed is a whole number from 0, not {seed!r}")
         rules = []
         for number, rule in enumerate(_tables(plain, "rule"), 1):
             where = f"rule {number}"
@@ -214,7 +231,8 @@ class Recipe:
         teacher = plain.get("teacher")
         if teacher is not None and not isinstance(teacher, dict):
             raise RecipeError("teacher is written as [teacher], a table")
-        return cls(rules, stages, seed, None if teacher is None else _build(Teacher, teacher, "teacher"))
+        built = None if teacher is None else _build(Teacher, teacher, "teacher")
+        return cls(rules, stages, plain.get("seed", 0), built)
 
     @classmethod
     def load(cls, path: str | Path) -> Recipe:
@@ -302,5 +320,5 @@ def _pairs(table: Mapping[str, Any]) -> list[str]:
 
 
 def _value(value: object) -> str:
-    """A TOML value; JSON's strings and numbers are TOML's too."""
-    return json.dumps(value)
+    """A TOML value; JSON's strings and numbers are TOML's too, but for DEL, which TOML wants escaped."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -6,7 +6,7 @@
 
 A schedule starts by taking the model's pruning back to zero and by putting later methods (weight sharing) to sleep;
 when its last step is reached, pruning stands at full strength and the later methods settle on the weights as they are
-then.
+then. With ``wake=False`` they sleep on: the caller settles them in a stage of their own.
 """
 
 from __future__ import annotations
@@ -29,18 +29,23 @@ class Schedule(ABC):
 
     family = "prune"
 
-    def __init__(self, model: nn.Module, end_step: int, *, begin_step: int = 0, every: int = 1) -> None:
+    def __init__(
+        self, model: nn.Module, end_step: int, *, begin_step: int = 0, every: int = 1, wake: bool = True
+    ) -> None:
         if not 0 <= begin_step <= end_step or every < 1:
             raise RecipeError(
                 f"a schedule needs 0 <= begin_step <= end_step and every >= 1, not {begin_step}, {end_step}, {every}"
             )
-        self.begin_step, self.end_step, self.every = begin_step, end_step, every
-        self._groups = [members for _, members in groups(model)]
-        if not any(self._method(members).family == self.family for members in self._groups):
+        self.begin_step, self.end_step, self.every, self.wake = begin_step, end_step, every, wake
+        everything = [members for _, members in groups(model)]
+        self._own = [members for members in everything if self._method(members).family == self.family]
+        self._others = [members for members in everything if self._method(members).family != self.family]
+        if not self._own:
             raise RecipeError(f"the model carries no {self.family} method to schedule: call compress_ first")
         self.steps = 0
         self.strength = 0.0
-        self._settle(0.0)
+        self._settle(self._own, 0.0)
+        self._settle(self._others, 0.0)
         self._advance()
 
     @abstractmethod
@@ -66,21 +71,22 @@ class Schedule(ABC):
         self.steps, self.strength = int(state["steps"]), float(state["strength"])
 
     def _advance(self) -> None:
-        if self.done or self.steps < self.begin_step:
+        if not self.begin_step <= self.steps <= self.end_step:
             return
-        last = self.steps >= self.end_step
+        last = self.steps == self.end_step
         if not last and (self.steps - self.begin_step) % self.every:
             return
         span = self.end_step - self.begin_step
         strength = 1.0 if last else self.fraction((self.steps - self.begin_step) / span)
         if strength > self.strength:
             self.strength = strength
-            self._settle(strength)
+            self._settle(self._own, strength)
+        if last and self.wake:
+            self._settle(self._others, 1.0)
 
-    def _settle(self, strength: float) -> None:
-        for members in self._groups:
-            method = self._method(members)
-            method.settle(members, strength if method.family == self.family else float(strength >= 1.0))
+    def _settle(self, chosen: list[list[Any]], strength: float) -> None:
+        for members in chosen:
+            self._method(members).settle(members, strength)
 
     @staticmethod
     def _method(members: list[Any]) -> Any:
@@ -99,14 +105,15 @@ class Iterative(Schedule):
     (Han et al., NIPS 2015, section 3). The first step is taken at `begin_step`, the last one round before `end_step`.
     """
 
-    def __init__(self, model: nn.Module, end_step: int, *, rounds: int, begin_step: int = 0) -> None:
+    def __init__(self, model: nn.Module, end_step: int, *, rounds: int, begin_step: int = 0, wake: bool = True) -> None:
         if rounds < 1:
             raise RecipeError(f"rounds is 1 or more, not {rounds}")
         self.rounds = rounds
-        super().__init__(model, end_step, begin_step=begin_step)
+        super().__init__(model, end_step, begin_step=begin_step, wake=wake)
 
     def fraction(self, progress: float) -> float:
-        return min(1.0, (int(progress * self.rounds) + 1) / self.rounds)
+        # A round that begins at this very step must not be missed by a rounding of the division.
+        return min(1.0, (int(progress * self.rounds + 1e-9) + 1) / self.rounds)
 
 
 class Cubic(Schedule):

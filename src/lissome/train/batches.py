@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lissome.data import Split
+from lissome.errors import DataError
 
 
 class Batches:
@@ -22,6 +23,8 @@ class Batches:
 
     shift: each image moves by up to this many pixels each way, zeros coming in.
     teacher: asked once for every shift of every image when that costs less than asking at every one of `epochs`.
+
+    Raises DataError when there are no images.
     """
 
     def __init__(
@@ -34,6 +37,8 @@ class Batches:
         teacher: nn.Module | None = None,
         epochs: int = 1,
     ) -> None:
+        if not len(split):
+            raise DataError("there are no images to train on: hold out fewer for validation")
         self.labels = torch.from_numpy(split.labels)
         self.batch = min(batch, len(self.labels))
         self.shift, self.seed = shift, seed
@@ -48,10 +53,13 @@ class Batches:
     def __len__(self) -> int:
         return len(self.labels) // self.batch
 
+    def entropy(self, number: int) -> int:
+        """The seed of epoch `number`, for whatever is random in it."""
+        return int(np.random.SeedSequence([*self.seed, number]).generate_state(1, np.uint64)[0] >> 1)
+
     def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
         """The batches of epoch `number`."""
-        entropy = np.random.SeedSequence([*self.seed, number]).generate_state(1, np.uint64)[0]
-        generator = torch.Generator().manual_seed(int(entropy >> 1))
+        generator = torch.Generator().manual_seed(self.entropy(number))
         order = torch.randperm(len(self.labels), generator=generator)
         for start in range(0, len(self) * self.batch, self.batch):
             chosen = order[start : start + self.batch]

@@ -14,6 +14,7 @@ from torch import nn
 from lissome.compress.recipe import Fit
 from lissome.compress.schedule import Schedule
 from lissome.data import Split
+from lissome.errors import DataError, RecipeError
 from lissome.train import distill
 from lissome.train.batches import Batches
 
@@ -46,8 +47,15 @@ def fit(
 
     seed: decides batches and shifts, together with the epoch's number. teacher: needed when options.distill > 0; given
     the same inputs. schedule: stepped after each optimizer step. optimizer: one restored from a checkpoint, when
-    resuming. Raises FloatingPointError when the loss becomes NaN or infinite: the learning rate is too high.
+    resuming. torch's own generator (dropout) is seeded for every epoch, and put back at the end.
+
+    Raises RecipeError for distillation without a teacher, FloatingPointError when the loss becomes NaN or infinite: the
+    learning rate is too high.
     """
+    if options.distill > 0 and teacher is None:
+        raise RecipeError(
+            f"distill is {options.distill:g}, but there is no dense network yet to learn from; set it to 0"
+        )
     teacher = teacher if options.distill > 0 else None
     batches = Batches(
         split, batch=options.batch, shift=options.shift, seed=seed, teacher=teacher, epochs=options.epochs
@@ -57,18 +65,21 @@ def fit(
     model.train()
     for epoch in range(start, options.epochs):
         running = 0.0
-        for number, (inputs, labels, soft) in enumerate(batches.epoch(epoch), epoch * len(batches)):
-            for group in optimizer.param_groups:
-                group["lr"] = options.lr * 0.5 * (1 + math.cos(math.pi * number / total))
-            value = distill.loss(model(inputs), labels, soft, weight=options.distill, temperature=options.temperature)
-            optimizer.zero_grad()
-            value.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            if schedule is not None:
-                schedule.step()
-            running += float(value.detach())
-            if on_step is not None:
-                on_step()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(batches.entropy(epoch))
+            for number, (inputs, labels, soft) in enumerate(batches.epoch(epoch), epoch * len(batches)):
+                for group in optimizer.param_groups:
+                    group["lr"] = options.lr * 0.5 * (1 + math.cos(math.pi * number / total))
+                logits = model(inputs)
+                value = distill.loss(logits, labels, soft, weight=options.distill, temperature=options.temperature)
+                optimizer.zero_grad()
+                value.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                if schedule is not None:
+                    schedule.step()
+                running += float(value.detach())
+                if on_step is not None:
+                    on_step()
         if not math.isfinite(running):
             raise FloatingPointError(f"the loss is {running} in epoch {epoch + 1}: lower lr (now {options.lr:g})")
         if on_epoch is not None:
@@ -77,7 +88,12 @@ def fit(
 
 @torch.no_grad()
 def accuracy(model: nn.Module, split: Split, *, batch: int = 1000) -> float:
-    """Top-1 in percent over `split`, by torch. The model's train or eval mode is put back."""
+    """Top-1 in percent over `split`, by torch. The model's train or eval mode is put back.
+
+    Raises DataError when there are no images.
+    """
+    if not len(split):
+        raise DataError("there are no images to measure accuracy on: hold out at least one")
     was_training = model.training
     model.eval()
     right = 0

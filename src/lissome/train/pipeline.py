@@ -17,11 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from lissome import models
-from lissome.compress.apply import baked_copy, compress_, groups
+from lissome.compress.apply import baked_copy, compress_, groups, plan
 from lissome.compress.recipe import Fit, Recipe, Stage
 from lissome.compress.schedule import Cubic, Iterative, Schedule
 from lissome.data import Dataset
-from lissome.errors import FormatError, RecipeError
+from lissome.errors import DataError, FormatError, RecipeError
 from lissome.train import checkpoint
 from lissome.train.fit import accuracy, fit, optimizer_for
 
@@ -78,16 +78,20 @@ def run(
     holdout: validation images, taken from the training split (default: a tenth, at most 5,000); the test split is not
     read. on_epoch, on_stage: called after each epoch and after each stage; exceptions they raise end the run.
 
-    Raises RecipeError when the recipe has no stage or a stage settles a family that no rule names.
+    Raises RecipeError, before any training, when the recipe has no stage or does not fit the model; DataError for fewer
+    than one image to validate on; FormatError for damaged checkpoints.
     """
     stages = _stages(recipe, trained=trained)
+    _check_fit(recipe, model, stages)
     count = min(5_000, len(dataset.train.labels) // 10) if holdout is None else holdout
+    if count < 1:
+        raise DataError(f"{count} images to validate on; at least 1 is needed, of {len(dataset.train.labels)}")
     split, validation = dataset.holdout(count, recipe.seed)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     identity = _identity(recipe, model, dataset, trained=trained, count=count)
     state = _State(recipe, model, work, identity=identity, images=len(split.labels))
+    state.open()
     teacher = _train_teacher(recipe, dataset, work=work, count=count, on_epoch=on_epoch)
-    state.open(stages)
     clock = _Clock(stages, state.stage, state.epoch)
     while state.stage < len(stages):
         stage = stages[state.stage]
@@ -155,7 +159,7 @@ class _State:
         self._restored: dict[str, Any] = {}
         self._tensors: dict[str, Tensor] = {}
 
-    def open(self, stages: list[Stage]) -> None:
+    def open(self) -> None:
         """Pick up the last checkpoint, if there is one."""
         if self.work is None:
             return
@@ -173,10 +177,9 @@ class _State:
             self.stage, self.epoch = int(facts["stage"]), int(facts["epoch"])
             self.accuracies = [(str(name), float(value)) for name, value in facts["accuracies"]]
             self._restored = facts
-            if any(stage.settle for stage in stages[: self.stage]) or facts["compressed"]:
+            if facts["compressed"]:
                 self._take_reference(restore=True)
-            if self.stage >= len(stages) or not stages[self.stage].settle:
-                self._load_model()
+            self._load_model()
         except (KeyError, ValueError, TypeError, RuntimeError) as error:
             raise FormatError(f"checkpoint {path} is damaged ({error}); delete {self.work} to start again") from error
 
@@ -187,12 +190,10 @@ class _State:
         if stage.settle:
             if self.reference is None:
                 self._take_reference(restore=False)
-            elif self._tensors and not resuming:
-                self._load_model()
             schedule = self._settle(stage)
         self.optimizer = optimizer_for(self.model, stage)
         if resuming:
-            self._load_model()
+            self._load_model()  # again: settling has just reset masks and codes
             checkpoint.restore_optimizer(self.optimizer, self._tensors)
             if schedule is not None:
                 schedule.load_state_dict(self._restored["schedule"])
@@ -243,15 +244,11 @@ class _State:
         chosen = [
             members for _, members in groups(self.model) if members[0].parametrization.method.family == stage.settle
         ]
-        if not chosen:
-            raise RecipeError(
-                f"a stage settles {stage.settle!r}, but no rule of the recipe has a method of that family"
-            )
         steps = self._steps(stage)
         if stage.settle == "prune" and stage.schedule == "cubic":
-            return Cubic(self.model, round(stage.ramp * steps), every=EVERY)
+            return Cubic(self.model, round(stage.ramp * steps), every=EVERY, wake=False)
         if stage.settle == "prune" and stage.schedule == "iterative":
-            return Iterative(self.model, steps, rounds=stage.rounds)
+            return Iterative(self.model, steps, rounds=stage.rounds, wake=False)
         for members in chosen:
             members[0].parametrization.method.settle(members, 1.0)
         return None
@@ -283,10 +280,22 @@ def _stages(recipe: Recipe, *, trained: bool) -> list[Stage]:
     return stages
 
 
+def _check_fit(recipe: Recipe, model: nn.Module, stages: list[Stage]) -> None:
+    """Find out now, not after hours of dense training, that the recipe does not fit the model."""
+    families = {parametrization.method.family for _, parametrization in plan(model, recipe)}
+    for stage in stages:
+        if stage.settle and stage.settle not in families:
+            raise RecipeError(
+                f"a stage settles {stage.settle!r}, but every rule with such a method is hidden by one before it"
+            )
+
+
 def _identity(recipe: Recipe, model: nn.Module, dataset: Dataset, *, trained: bool, count: int) -> str:
     """A digest of everything that decides the result, so that a checkpoint is never continued under another run."""
     digest = hashlib.sha256()
-    digest.update(repr((recipe.to_toml(), dataset.name, len(dataset.train.labels), trained, count)).encode())
+    digest.update(repr((recipe.to_toml(), trained, count, dataset.train.images.shape)).encode())
+    digest.update(dataset.train.images.tobytes())
+    digest.update(dataset.train.labels.tobytes())
     for name, tensor in model.state_dict().items():
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())

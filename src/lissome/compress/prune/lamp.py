@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from lissome.compress.method import Member, Method, refuse
-from lissome.compress.prune.magnitude import Mask, keep_largest
+from lissome.compress.prune.magnitude import Mask, keep_largest, set_masks
 from lissome.errors import RecipeError
 
 #: bits that a survivor's code costs beside its position, about the entropy of a small codebook
@@ -34,7 +34,7 @@ class Lamp(Method):
     """Prune all weights under the rule together to one global sparsity, ranked by LAMP score.
 
     sparsity: share of weights to remove, in [0, 1). rate: rank by score per coded bit instead of by score.
-    Raises RecipeError for a sparsity out of range.
+    Raises RecipeError for a sparsity out of range, and when a layer's weight would lose every entry.
     """
 
     family: ClassVar[str] = "prune"
@@ -63,11 +63,10 @@ class Lamp(Method):
             score = lamp(member.weight() * mask)
             if self.rate:
                 score = score / (position_bits(mask) + CODE_BITS)
-            scores.append(torch.where(mask, score, -torch.ones_like(score)).flatten())
-        joint = keep_largest(torch.cat(scores), self.sparsity * fraction)
-        for member, part in zip(members, torch.split(joint, [len(score) for score in scores]), strict=True):
-            mask = member.parametrization.mask
-            mask.copy_(part.view_as(mask))
+            scores.append(torch.where(mask, score, -torch.ones_like(score)))
+        joint = keep_largest(torch.cat([score.flatten() for score in scores]), self.sparsity * fraction)
+        parts = torch.split(joint, [score.numel() for score in scores])
+        set_masks(self, members, [part.view_as(score) for part, score in zip(parts, scores, strict=True)])
 
 
 def lamp(weight: Tensor) -> Tensor:

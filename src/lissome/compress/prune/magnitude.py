@@ -1,8 +1,8 @@
 """Magnitude pruning: the weights closest to zero go (Han et al., NIPS 2015, section 3; Zhu and Gupta 2017 for
 schedules).
 
-The mask is a buffer: it survives state_dict, stays fixed between two settlings, and multiplies the gradient too, so
-that what was pruned stays pruned while the rest is retrained.
+The mask is a buffer: it survives state_dict, stays fixed between two settlings, and masks the gradient too, so that
+what was pruned stays pruned while the rest is retrained.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from lissome.weights import CodedWeight, Dense, Sparse
 
 
 class Mask(Parametrization):
-    """weight × mask. Buffer `mask`: bool, of the weight's shape; True is kept."""
+    """The weight where `mask` is True, +0 elsewhere. Buffer `mask`: bool, of the weight's shape."""
 
     mask: Tensor
 
@@ -30,11 +30,12 @@ class Mask(Parametrization):
         self.register_buffer("mask", torch.ones_like(weight, dtype=torch.bool))
 
     def forward(self, weight: Tensor) -> Tensor:
-        return weight * self.mask
+        # Not weight × mask: that is −0 where a negative weight was pruned. Adding +0 turns a surviving −0 into +0.
+        return torch.where(self.mask, weight, 0.0) + 0.0
 
     def encode(self, weight: Tensor, before: CodedWeight) -> CodedWeight:
         del before  # a mask comes first in a chain that is worth packing; what it lets through is stored as it is
-        flat = (weight.detach() * self.mask).flatten().cpu().numpy()
+        flat = self(weight).detach().flatten().cpu().float().numpy()
         positions = np.flatnonzero(flat)
         return Sparse(tuple(weight.shape), positions, Dense(flat[positions]))
 
@@ -45,8 +46,8 @@ class Magnitude(Method):
 
     sparsity: share of weights to remove, in [0, 1).
     threshold: remove abs(w) below this value, > 0.
-    quality: remove abs(w) below quality × standard deviation of the layer's surviving weights (Han's quality factor),
-    > 0.
+    quality: remove abs(w) below quality × standard deviation of the layer's weights (Han's quality factor), > 0.
+    What is pruned already counts as zero, so that settling again does not ratchet the threshold up.
     scope: "layer" (each weight loses `sparsity` of its entries) or "global" (all weights under the rule are ranked
     together); only `sparsity` has a scope.
 
@@ -86,22 +87,14 @@ class Magnitude(Method):
             return
         scores = [self._score(member) for member in members]
         if self.sparsity is None:
-            masks = [score >= self._cut(score, fraction) for score in scores]
+            masks = [score >= self._cut(member, fraction) for score, member in zip(scores, members, strict=True)]
         elif self.scope == "layer":
             masks = [keep_largest(score, self.sparsity * fraction) for score in scores]
         else:
             joint = keep_largest(torch.cat([score.flatten() for score in scores]), self.sparsity * fraction)
             parts = torch.split(joint, [score.numel() for score in scores])
             masks = [part.view_as(score) for part, score in zip(parts, scores, strict=True)]
-        for member, mask in zip(members, masks, strict=True):
-            if mask.dim() > 1 and not mask.any():
-                raise refuse(
-                    self,
-                    member.parametrization.where,
-                    f"it would remove all {mask.numel():,} weights and cut the network in two",
-                    "Prune less, or leave this layer out",
-                )
-            member.parametrization.mask.copy_(mask)
+        set_masks(self, members, masks)
 
     @staticmethod
     def _score(member: Member) -> Tensor:
@@ -109,12 +102,10 @@ class Magnitude(Method):
         magnitude = member.weight().abs()
         return torch.where(member.parametrization.mask, magnitude, -torch.ones_like(magnitude))
 
-    def _cut(self, score: Tensor, fraction: float) -> float:
+    def _cut(self, member: Member, fraction: float) -> float:
         if self.threshold is not None:
             return self.threshold * fraction
-        survivors = score[score >= 0]
-        # |w| has the same second moment as w, and a layer's weights are centred: std about zero, as Han's code has it.
-        deviation = float(survivors.double().square().mean().sqrt()) if survivors.numel() else 0.0
+        deviation = float(member.parametrization(member.weight()).double().std(correction=0))
         return float(self.quality or 0.0) * fraction * deviation
 
 
@@ -130,3 +121,17 @@ def keep_largest(score: Tensor, sparsity: float) -> Tensor:
         mask[ties[: keep - int(mask.sum())]] = True
     mask &= flat >= 0
     return mask.view_as(score)
+
+
+def set_masks(method: Method, members: Sequence[Member], masks: Sequence[Tensor]) -> None:
+    """Put new masks in place, all or none. Raises RecipeError when a weight would lose every entry."""
+    for member, mask in zip(members, masks, strict=True):
+        if mask.dim() > 1 and not mask.any():
+            raise refuse(
+                method,
+                member.parametrization.where,
+                f"it would remove all {mask.numel():,} weights and cut the network in two",
+                "Prune less, or leave this layer out",
+            )
+    for member, mask in zip(members, masks, strict=True):
+        member.parametrization.mask.copy_(mask)

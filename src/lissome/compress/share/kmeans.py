@@ -24,7 +24,6 @@ from lissome.weights.codebook import MAX_ENTRIES
 from lissome.weights.formats import FORMATS
 
 _DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float8_e4m3": torch.float8_e4m3fn}
-_E4M3_MAX = 448.0
 
 
 class _Lookup(torch.autograd.Function):
@@ -63,13 +62,16 @@ class Shared(Parametrization):
         self.register_buffer("settled", torch.zeros((), dtype=torch.bool, device=weight.device))
 
     def rounded(self) -> Tensor:
-        """The codebook as its storage format holds it; gradients pass straight through the rounding."""
-        if self.format == "float32":
-            return self.codebook
+        """The codebook as its storage format holds it, at most the format's largest number; gradients pass straight
+        through the rounding.
+        """
         value = self.codebook.detach()
-        if self.format == "float8_e4m3":
-            value = value.clamp(-_E4M3_MAX, _E4M3_MAX)
-        return self.codebook + (value.to(_DTYPES[self.format]).to(value.dtype) - self.codebook).detach()
+        if self.format != "float32":
+            dtype = _DTYPES[self.format]
+            largest = min(torch.finfo(dtype).max, torch.finfo(value.dtype).max)
+            value = value.clamp(-largest, largest).to(dtype).to(value.dtype)
+        # The difference is exactly +0, so the sum is the rounded value bit for bit, −0 excepted, which becomes +0.
+        return value + (self.codebook - self.codebook.detach())
 
     def forward(self, weight: Tensor) -> Tensor:
         if not self.settled:
@@ -81,28 +83,35 @@ class Shared(Parametrization):
     def encode(self, weight: Tensor, before: CodedWeight) -> CodedWeight:
         if not self.settled:
             return before
-        codes = self.codes.cpu().numpy().astype(np.int64)
-        codebook = self.rounded().detach().cpu().numpy()
-        positions = np.flatnonzero(codes)
+        codes = self.codes.cpu().numpy().reshape(-1)
+        codebook = self.rounded().detach().cpu().float().numpy()
+        table = np.concatenate([np.zeros(1, dtype=np.float32), codebook])
+        dense = bool(codes.all())
+        # A survivor whose centroid became zero is no survivor, unless every weight has a code.
+        positions = np.arange(codes.size) if dense else np.flatnonzero(table[codes])
+        kept = codes[positions]
         # Training may reorder the centroids or make two equal; a packed codebook is ascending and holds what is used.
-        used, packed = np.unique(codebook[codes.reshape(-1)[positions] - 1], return_inverse=True)
-        if positions.size == codes.size:
-            return Codebook(packed.reshape(codes.shape), used, self.format)
-        if not positions.size:
+        present = np.flatnonzero(np.bincount(kept, minlength=table.size))
+        used, ranks = np.unique(table[present], return_inverse=True)
+        packed = np.zeros(table.size, dtype=np.int64)
+        packed[present] = ranks
+        if dense:
+            return Codebook(packed[kept].reshape(tuple(weight.shape)), used, self.format)
+        if not used.size:
             used = np.zeros(1, dtype=np.float32)
-        return Sparse(tuple(weight.shape), positions, Codebook(packed, used, self.format))
+        return Sparse(tuple(weight.shape), positions, Codebook(packed[kept], used, self.format))
 
 
 @dataclass(frozen=True)
 class KMeans(Method):
     """Share weights within each layer through a codebook found by k-means.
 
-    bits or clusters: the codebook has 2^bits or `clusters` entries (1 to 65,536); exactly one is given. A layer with
-    fewer distinct weights than that keeps one entry for each.
+    bits or clusters: the codebook has 2^bits or `clusters` entries (1 to 65,536); exactly one is given. A layer left
+    with fewer distinct weights than that, by pruning say, keeps one entry for each.
     init: "linear" (the paper's best), "density", "random" or "kmeans++", the last two drawn from `seed`.
     format: how a codebook entry is stored, and rounded to while it is trained (weights.formats.FORMATS).
 
-    Raises RecipeError for options outside these ranges.
+    Raises RecipeError for options outside these ranges, and for a codebook larger than its layer.
     """
 
     family: ClassVar[str] = "share"
@@ -122,6 +131,8 @@ class KMeans(Method):
             raise RecipeError(f"share.KMeans: clusters is 1 to {MAX_ENTRIES:,}, not {self.clusters!r}")
         if self.init not in INITS:
             raise RecipeError(f"share.KMeans: unknown init {self.init!r}; known: {', '.join(INITS)}")
+        if self.seed < 0:
+            raise RecipeError(f"share.KMeans: seed is a whole number from 0, not {self.seed!r}")
         if self.format not in FORMATS:
             raise RecipeError(f"share.KMeans: unknown format {self.format!r}; known: {', '.join(FORMATS)}")
 
@@ -133,6 +144,13 @@ class KMeans(Method):
     def parametrize(self, weight: Tensor, where: str) -> Shared:
         if weight.numel() == 0:
             raise refuse(self, where, "the weight has no entries", "Leave the layer out of the recipe")
+        if self.entries > weight.numel():
+            raise refuse(
+                self,
+                where,
+                f"a codebook of {self.entries:,} entries is larger than the layer of {weight.numel():,} weights",
+                "Take a smaller codebook, or leave this layer out",
+            )
         return Shared(self, where, weight)
 
     @torch.no_grad()
@@ -142,7 +160,7 @@ class KMeans(Method):
             shared.settled.fill_(value=fraction >= 1)
             if fraction < 1:
                 continue
-            weight = member.weight().cpu().numpy()
+            weight = member.weight().cpu().float().numpy()
             alive = weight != 0
             centroids = kmeans(weight[alive], self.entries, init=self.init, seed=self.seed)
             codes = np.zeros(weight.shape, dtype=np.int64)

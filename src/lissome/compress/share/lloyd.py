@@ -8,6 +8,7 @@ of sorting them. Initialisations as in Han et al., ICLR 2016, section 3.2, and k
 
 from __future__ import annotations
 
+import itertools
 from typing import Final
 
 import numpy as np
@@ -33,7 +34,8 @@ def initial(ordered: NDArray[np.float64], clusters: int, init: str, seed: int) -
     distance = (sample - centroids[0]) ** 2
     while len(centroids) < clusters:
         total = distance.sum()
-        if total == 0:
+        if total == 0:  # the sample has no further value: what is left starts empty
+            centroids += centroids[:1] * (clusters - len(centroids))
             break
         centroids.append(float(rng.choice(sample, p=distance / total)))
         distance = np.minimum(distance, (sample - centroids[-1]) ** 2)
@@ -43,36 +45,44 @@ def initial(ordered: NDArray[np.float64], clusters: int, init: str, seed: int) -
 def kmeans(
     values: NDArray[np.floating], clusters: int, *, init: str = "linear", seed: int = 0, iterations: int = 300
 ) -> NDArray[np.float32]:
-    """Centroids (float32, ascending, at most `clusters`: empty clusters are dropped) of `values`, any shape, finite.
+    """Centroids (float32, ascending) of `values` (any shape, finite): `clusters` of them, or one for each distinct
+    value when there are fewer.
 
-    Runs until no boundary moves or `iterations` is reached. Deterministic for a seed.
+    Runs until no boundary moves or `iterations` is reached. A cluster that lost its last member starts again at the
+    value farthest from its centroid, one cluster an iteration. Deterministic for a seed.
     """
     ordered = np.sort(np.asarray(values, dtype=np.float32), axis=None).astype(np.float64)
     if ordered.size == 0:
         return np.zeros(0, dtype=np.float32)
-    distinct = (
-        np.unique(ordered[:: max(1, ordered.size // 1_000_000)]) if ordered.size > 2_000_000 else np.unique(ordered)
-    )
-    if distinct.size <= clusters and ordered.size <= 2_000_000:
-        return distinct.astype(np.float32)
-    prefix = np.concatenate([[0.0], np.cumsum(ordered)])
-    centroids = np.unique(initial(ordered, clusters, init, seed))
-    edges = np.zeros(0, dtype=np.int64)
+    steps = np.flatnonzero(ordered[1:] != ordered[:-1])
+    if steps.size < clusters:
+        distinct: NDArray[np.float32] = ordered[np.concatenate([[0], steps + 1])].astype(np.float32)
+        return distinct
+    del steps
+    prefix = np.zeros(ordered.size + 1)
+    np.cumsum(ordered, out=prefix[1:])
+    centroids = initial(ordered, clusters, init, seed)
+    edges = _edges(ordered, centroids)
     for _ in range(iterations):
-        cuts = np.searchsorted(ordered, (centroids[1:] + centroids[:-1]) / 2)
-        found = np.concatenate([[0], cuts, [ordered.size]])
-        if np.array_equal(found, edges):
-            break
-        edges = found
         count = np.diff(edges)
         filled = count > 0
         centroids[filled] = np.diff(prefix[edges])[filled] / count[filled]
-        centroids = np.sort(centroids)
-    used = (
-        np.diff(np.concatenate([[0], np.searchsorted(ordered, (centroids[1:] + centroids[:-1]) / 2), [ordered.size]]))
-        > 0
-    )
-    return np.unique(centroids[used].astype(np.float32))
+        if not filled.all():
+            strays = np.abs(ordered - np.repeat(centroids, count))
+            centroids[filled.argmin()] = ordered[strays.argmax()]
+            centroids.sort()
+        before, edges = edges, _edges(ordered, centroids)
+        if np.array_equal(before, edges):
+            break
+    # Differences of long prefix sums lose digits; the means that are returned are summed afresh, cluster by cluster.
+    means = [ordered[low:high].mean() for low, high in itertools.pairwise(edges) if low < high]
+    return np.unique(np.array(means, dtype=np.float32))
+
+
+def _edges(ordered: NDArray[np.float64], centroids: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Cluster k is ordered[edges[k] : edges[k + 1]]; a value halfway belongs to the lower centroid."""
+    cuts = np.searchsorted(ordered, (centroids[1:] + centroids[:-1]) / 2, side="right")
+    return np.concatenate([[0], cuts, [ordered.size]])
 
 
 def nearest(values: NDArray[np.float32], centroids: NDArray[np.float32]) -> NDArray[np.int64]:

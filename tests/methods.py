@@ -1,0 +1,52 @@
+"""Every method, in every chain that a recipe allows: what the laws of a method are tested over."""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+from torch import nn
+
+from lissome.compress.method import Method
+from lissome.compress.prune import Lamp, Magnitude
+from lissome.compress.share import KMeans, StraightThrough
+from lissome.compress.share.lloyd import INITS
+from lissome.weights.formats import FORMATS
+
+PRUNE: tuple[Method, ...] = (
+    Magnitude(sparsity=0.0),
+    Magnitude(sparsity=0.5),
+    Magnitude(sparsity=0.9),
+    Magnitude(sparsity=0.5, scope="global"),
+    Magnitude(threshold=0.25),
+    Magnitude(quality=1.0),
+    Lamp(sparsity=0.8),
+    Lamp(sparsity=0.8, rate=True),
+)
+SHARE: tuple[Method, ...] = (
+    KMeans(clusters=1),
+    KMeans(bits=2),
+    *(KMeans(clusters=5, init=init, seed=1) for init in INITS),
+    *(KMeans(bits=3, format=fmt) for fmt in FORMATS),
+    StraightThrough(clusters=3),
+    StraightThrough(bits=3, format="float8_e4m3"),
+)
+CHAINS: tuple[tuple[Method, ...], ...] = (
+    *((method,) for method in (*PRUNE, *SHARE)),
+    *itertools.product(PRUNE, SHARE),
+)
+
+
+def chain_id(chain: tuple[Method, ...]) -> str:
+    """The chain as one word, for the name of a test."""
+    return "+".join(map(str, chain))
+
+
+def network(seed: int = 0) -> nn.Sequential:
+    """Convolution, ReLU, linear: a 4-D and a 2-D weight, 36 and 40 entries, of normal values."""
+    torch.manual_seed(seed)
+    model = nn.Sequential(nn.Conv2d(2, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, 5))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_()
+    return model
