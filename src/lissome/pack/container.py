@@ -27,7 +27,7 @@ from lissome.pack.split import Parts, canonical, groups_of, put_together, take_a
 from lissome.weights.formats import ITEMSIZE
 
 # What a file may ask for, by its real size (normative: a writer keeps within them too).
-HEADER_FLOOR, HEADER_RATIO, HEADER_LIMIT = 1 << 18, 256, 1 << 24  # bytes of header text, by bytes of its stream
+HEADER_FLOOR, HEADER_RATIO, HEADER_LIMIT = 1 << 14, 256, 1 << 24  # bytes of header text, by bytes of its stream
 ELEMENTS_FLOOR, ELEMENTS_RATIO = 1 << 22, 4096  # elements of all tensors, by bytes of the file
 # Peak memory of one stored entry while loading: a position and a value, each decoded and then kept as a frozen copy.
 ENTRY_BYTES: Final = 24
@@ -137,13 +137,13 @@ def open_contents(data: bytes) -> Contents:
     except FormatError as error:
         raise FormatError(f"header: {error}") from None
     graph, forms, recipe = header.from_text(head)
-    groups = groups_of(forms)
-    if len(frame.groups) != len(groups):
-        raise FormatError(f"holds {len(frame.groups)} index streams; its header tells of {len(groups)}")
     try:
         _check_claims(forms, frame.total)
     except LimitError as error:
         raise FormatError(str(error)) from None
+    groups = groups_of(forms)
+    if len(frame.groups) != len(groups):
+        raise FormatError(f"holds {len(frame.groups)} index streams; its header tells of {len(groups)}")
     return Contents(frame, profile, graph, forms, recipe, groups)
 
 
