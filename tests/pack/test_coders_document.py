@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from index_groups import make, plain
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "coders.md"
