@@ -37,7 +37,30 @@ _MODULES: Final = {
     "errors": "lissome.errors",
 }
 
-__all__ = ["__version__", *_HOME, *_MODULES]  # noqa: PLE0604
+__all__ = [  # written out: type checkers do not run code
+    "Engine",
+    "Graph",
+    "Network",
+    "Recipe",
+    "Stage",
+    "__version__",
+    "bake_",
+    "compile",
+    "compress_",
+    "data",
+    "errors",
+    "freeze",
+    "inspect",
+    "load",
+    "models",
+    "prune",
+    "save",
+    "schedule",
+    "share",
+    "train",
+    "uncompress_",
+    "weights",
+]
 
 if TYPE_CHECKING:
     from lissome import data, errors, models, train, weights
