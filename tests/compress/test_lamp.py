@@ -45,7 +45,7 @@ def test_largest_weight_of_a_layer_scores_one_so_no_layer_is_emptied():
     net = two_layers()
     compress_(net, [Lamp(sparsity=0.95)])
     assert all(mask.any() for mask in masks(net))
-    with pytest.raises(RecipeError, match="removes? all|remove all"):
+    with pytest.raises(RecipeError, match="remove all"):
         compress_(two_layers(), [Magnitude(sparsity=0.95, scope="global")])
 
 

@@ -18,7 +18,7 @@ def shared_layer(clusters=4, fmt="float32", seed=0):
 
 
 def test_gradient_reaches_originals_unchanged_and_centroids_by_code():
-    """d loss / d original is the shared weight's gradient where the weight survives and zero elsewhere."""
+    """The gradient of an original is the shared weight's gradient where the weight survives and zero elsewhere."""
     layer = shared_layer()
     chain = layer.parametrizations.weight
     seen = layer.weight
