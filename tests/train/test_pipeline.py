@@ -1,4 +1,4 @@
-"""The staged run: a kill at any point costs time and never a bit; another run's folder is refused; errors come first."""
+"""The staged run: a kill at any point costs time and never a bit; a foreign folder is refused; errors come first."""
 
 import numpy as np
 import pytest
@@ -148,7 +148,7 @@ def test_trained_weights_skip_the_dense_stage(make_network, quadrants):
 
 
 def test_progress_tells_where_the_run_is(make_network, quadrants):
-    """Every epoch is reported once, counted from 1, with a finite loss, a percentage and the time left, 0 at the end."""
+    """Every epoch is reported once, counted from 1, with a finite loss, a percentage and the time left (0 at last)."""
     reports = []
     recipe = recipe_with(STAGES["cubic"])
     pipeline.run(recipe, make_network(), quadrants, on_epoch=reports.append)
@@ -229,7 +229,7 @@ def test_no_file_but_the_checkpoints_is_left(make_network, quadrants, tmp_path):
         (Recipe(stages=[Stage(epochs=1, distill=0.5)]), {}, RecipeError, "no dense network yet to learn from"),
     ],
 )
-def test_what_cannot_work_fails_before_any_training(recipe, options, error, message, make_network, quadrants):
+def test_what_cannot_work_fails_before_any_training(*, recipe, options, error, message, make_network, quadrants):
     """A recipe that does not fit is refused at once, not after the dense network has been trained for hours."""
 
     def never(*_):
