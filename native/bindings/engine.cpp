@@ -214,10 +214,16 @@ void bind_builder(nb::module_& m) {
             nb::arg("kernel"), nb::arg("x"), nb::arg("y"), nb::arg("shape"))
         .def(
             "build",
-            [](const Builder& b, int threads) {
-                return std::make_shared<Program>(threads, b.tensors, b.constants, b.steps);
+            [](Builder& b, const std::vector<int>& workers) {
+                if (workers.size() != b.steps.size()) {
+                    throw std::invalid_argument("one number of workers for every step");
+                }
+                for (size_t i = 0; i < workers.size(); ++i) {
+                    b.steps[i].workers = workers[i];
+                }
+                return std::make_shared<Program>(b.tensors, b.constants, b.steps);
             },
-            nb::arg("threads"), "Checks everything and returns the Program; ValueError for what does not fit.");
+            nb::arg("workers"), "Checks everything and returns the Program; ValueError for what does not fit.");
 }
 
 void run_program(const Program& program, const std::vector<Floats>& inputs, const std::vector<Result>& outputs,

@@ -26,49 +26,66 @@ static int64_t tasks(const Shape& shape, int) {
     return shape.conv.groups * panels(shape.conv);
 }
 
-// Where each of the panel's pixels reads: image, and the input row and column of its first tap.
-struct Pixels {
-    int64_t image[kPanel], y[kPanel], x[kPanel], count;
+// A panel's pixels as runs within one row of one image's output: neighbours there read neighbouring inputs.
+struct Run {
+    int64_t first, count;  // place in the panel
+    int64_t image, y, x;   // image, and the input row and column of the first pixel's first tap
 };
 
-static Pixels pixels_of(const ConvShape& s, int64_t first) {
-    Pixels pixels;
-    pixels.count = least(kPanel, s.n * s.p * s.q - first);
-    for (int64_t j = 0; j < pixels.count; ++j) {
-        const int64_t at = (first + j) % (s.p * s.q);
-        pixels.image[j] = (first + j) / (s.p * s.q);
-        pixels.y[j] = at / s.q * s.stride_h - s.pad_top;
-        pixels.x[j] = at % s.q * s.stride_w - s.pad_left;
+struct Runs {
+    Run run[kPanel];
+    int64_t count, pixels;
+};
+
+static Runs runs_of(const ConvShape& s, int64_t first) {
+    Runs runs;
+    runs.count = 0;
+    runs.pixels = least(kPanel, s.n * s.p * s.q - first);
+    for (int64_t j = 0; j < runs.pixels;) {
+        const int64_t at = (first + j) % (s.p * s.q), q = at % s.q, count = least(s.q - q, runs.pixels - j);
+        runs.run[runs.count++] = {j, count, (first + j) / (s.p * s.q), at / s.q * s.stride_h - s.pad_top,
+                                  q * s.stride_w - s.pad_left};
+        j += count;
     }
-    return pixels;
+    return runs;
 }
 
-static void gather_panel(const ConvShape& s, const Pixels& pixels, const float* x, int64_t first_channel,
-                         float* panel) {
-    const int64_t channels = s.c / s.groups;
-    for (int64_t j = 0; j < kPanel; ++j) {
-        if (j >= pixels.count) {
-            for (int64_t i = 0; i < depth(s); ++i) {
-                panel[i * kPanel + j] = 0.0f;
-            }
-            continue;
+// What one tap reads for the pixels of one run; row: that tap's row of one channel, or nullptr outside the image.
+LISSOME_INLINE void gather_run(const ConvShape& s, const Run& run, const float* row, int64_t column, float* to) {
+    if (row == nullptr) {
+        for (int64_t j = 0; j < run.count; ++j) {
+            to[j] = 0.0f;
         }
-        float* to = panel + j;
-        const float* image = x + (pixels.image[j] * s.c + first_channel) * s.h * s.w;
-        for (int64_t c = 0; c < channels; ++c, image += s.h * s.w) {
-            for (int64_t r = 0; r < s.r; ++r) {
-                const int64_t row = pixels.y[j] + r * s.dilation_h;
-                const bool inside = row >= 0 && row < s.h;
-                for (int64_t t = 0; t < s.s; ++t, to += kPanel) {
-                    const int64_t column = pixels.x[j] + t * s.dilation_w;
-                    *to = inside && column >= 0 && column < s.w ? image[row * s.w + column] : 0.0f;
-                }
-            }
+    } else if (column >= 0 && column + (run.count - 1) * s.stride_w < s.w) {
+        for (int64_t j = 0; j < run.count; ++j) {
+            to[j] = row[column + j * s.stride_w];
+        }
+    } else {
+        for (int64_t j = 0; j < run.count; ++j) {
+            const int64_t x = column + j * s.stride_w;
+            to[j] = x >= 0 && x < s.w ? row[x] : 0.0f;
         }
     }
 }
 
-static void write_row(const Call& call, const Pixels& pixels, int64_t first, int64_t k, const float* sums) {
+static void gather_panel(const ConvShape& s, const Runs& runs, const float* x, int64_t first_channel, float* panel) {
+    for (int64_t i = 0; i < depth(s); ++i) {
+        const int64_t c = i / (s.r * s.s), r = i / s.s % s.r, t = i % s.s;
+        float* to = panel + i * kPanel;
+        for (int64_t k = 0; k < runs.count; ++k) {
+            const Run& run = runs.run[k];
+            const float* channel = x + (run.image * s.c + first_channel + c) * s.h * s.w;
+            const int64_t y = run.y + r * s.dilation_h;
+            gather_run(s, run, y >= 0 && y < s.h ? channel + y * s.w : nullptr, run.x + t * s.dilation_w,
+                       to + run.first);
+        }
+        for (int64_t j = runs.pixels; j < kPanel; ++j) {
+            to[j] = 0.0f;
+        }
+    }
+}
+
+static void write_row(const Call& call, const Runs& runs, int64_t first, int64_t k, const float* sums) {
     const ConvShape& s = call.shape->conv;
     const Vec bias = broadcast(call.bias ? call.bias[k] : 0.0f);
     Vec low = add(load(sums), bias), high = add(load(sums + kLanes), bias);
@@ -76,9 +93,9 @@ static void write_row(const Call& call, const Pixels& pixels, int64_t first, int
         low = relu(low);
         high = relu(high);
     }
-    const int64_t area = s.p * s.q;
-    float* y = call.y + (pixels.image[0] * s.k + k) * area + first % area;
-    if (pixels.count == kPanel && pixels.image[0] == pixels.image[kPanel - 1]) {
+    const int64_t area = s.p * s.q, image = runs.run[0].image;
+    if (runs.pixels == kPanel && image == runs.run[runs.count - 1].image) {
+        float* y = call.y + (image * s.k + k) * area + first % area;
         store(y, low);
         store(y + kLanes, high);
         return;
@@ -86,8 +103,8 @@ static void write_row(const Call& call, const Pixels& pixels, int64_t first, int
     float row[kPanel];
     store(row, low);
     store(row + kLanes, high);
-    for (int64_t j = 0; j < pixels.count; ++j) {
-        call.y[(pixels.image[j] * s.k + k) * area + (first + j) % area] = row[j];
+    for (int64_t j = 0; j < runs.pixels; ++j) {
+        call.y[((first + j) / area * s.k + k) * area + (first + j) % area] = row[j];
     }
 }
 
@@ -98,14 +115,14 @@ static void run(const Call& call, int64_t begin, int64_t end, int worker) {
     float sums[kTileRows * kPanel];
     for (int64_t task = begin; task < end; ++task) {
         const int64_t group = task / panels(s), first = task % panels(s) * kPanel;
-        const Pixels pixels = pixels_of(s, first);
-        gather_panel(s, pixels, call.x, group * channels, panel);
+        const Runs runs = runs_of(s, first);
+        gather_panel(s, runs, call.x, group * channels, panel);
         for (int64_t k = group * filters; k < (group + 1) * filters;) {
             const float* weight = call.weights.dense + k * depth(s);
             const int64_t left = (group + 1) * filters - k;
             const int64_t done = tile_rows(weight, depth(s), 1, panel, depth(s), left, sums);
             for (int64_t i = 0; i < done; ++i) {
-                write_row(call, pixels, first, k + i, sums + i * kPanel);
+                write_row(call, runs, first, k + i, sums + i * kPanel);
             }
             k += done;
         }

@@ -96,7 +96,7 @@ PackedPtr pack_taps(const SparseSource& source, const ConvShape& shape) {
     } else {
         fill(source, shape, geometry, packed->wide_index);
     }
-    packed->table.assign(source.table.begin(), source.table.end());
+    packed->set_table(source.table);
     packed->codes.assign(source.codes.begin(), source.codes.end());
     packed->values.assign(source.values.begin(), source.values.end());
     return packed;

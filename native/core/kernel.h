@@ -34,7 +34,8 @@ struct WeightView {
     const uint32_t* row = nullptr;     // sell: which output each row of each slice is
     const void* index = nullptr;       // uint16_t, or uint32_t when wide
     const void* value = nullptr;       // float, or uint8_t codes into the table when coded
-    const float* table = nullptr;
+    const float* table = nullptr;      // entries values, then zeros to a multiple of 32
+    int64_t entries = 0;
     bool wide = false, coded = false;
 };
 

@@ -29,6 +29,12 @@ void check_source(const SparseSource& source) {
     }
 }
 
+void Packed::set_table(std::span<const float> values_of_codes) {
+    table.assign(values_of_codes.begin(), values_of_codes.end());
+    entries = static_cast<int64_t>(table.size());
+    table.resize((table.size() + 31) / 32 * 32, 0.0f);
+}
+
 WeightView Packed::view() const noexcept {
     WeightView view;
     view.dense = dense.data();
@@ -40,6 +46,7 @@ WeightView Packed::view() const noexcept {
     view.coded = !table.empty();
     view.value = view.coded ? static_cast<const void*>(codes.data()) : values.data();
     view.table = table.data();
+    view.entries = entries;
     return view;
 }
 

@@ -35,8 +35,10 @@ class Packed {
     std::vector<uint32_t> wide_index;
     std::vector<float> values;  // one of the two
     std::vector<uint8_t> codes;
-    std::vector<float> table;
+    std::vector<float> table;  // zeros after the last entry, to a multiple of 32: a kernel may load it whole
+    int64_t entries = 0;
 
+    void set_table(std::span<const float> values_of_codes);
     WeightView view() const noexcept;
     size_t bytes() const noexcept;
 };

@@ -48,6 +48,10 @@ LISSOME_INLINE Vec fma(Vec a, Vec b, Vec c) {
 LISSOME_INLINE Vec relu(Vec a) {
     return _mm512_max_ps(_mm512_setzero_ps(), a);
 }
+// The larger, NaN if either is.
+LISSOME_INLINE Vec maximum(Vec a, Vec b) {
+    return _mm512_mask_mov_ps(_mm512_max_ps(a, b), _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q), a);
+}
 LISSOME_INLINE __m512i widen(const uint8_t* p) {
     return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 }
@@ -60,6 +64,15 @@ LISSOME_INLINE __m512i widen(const uint32_t* p) {
 template <class Index>
 LISSOME_INLINE Vec gather(const float* base, const Index* index) {
     return _mm512_i32gather_ps(widen(index), base, 4);
+}
+// Up to 32 entries of a codebook, held in registers.
+constexpr int64_t kTableEntries = 32;
+struct Table {
+    __m512 low, high;
+};
+LISSOME_INLINE Table load_table(const float* p) { return {load(p), load(p + 16)}; }
+LISSOME_INLINE Vec look_up(const Table& table, const uint8_t* codes) {
+    return _mm512_permutex2var_ps(table.low, widen(codes), table.high);
 }
 
 #elif LISSOME_ISA_avx2
@@ -89,6 +102,9 @@ LISSOME_INLINE Vec fma(Vec a, Vec b, Vec c) {
 LISSOME_INLINE Vec relu(Vec a) {
     return _mm256_max_ps(_mm256_setzero_ps(), a);
 }
+LISSOME_INLINE Vec maximum(Vec a, Vec b) {
+    return _mm256_blendv_ps(_mm256_max_ps(a, b), a, _mm256_cmp_ps(a, a, _CMP_UNORD_Q));
+}
 LISSOME_INLINE __m256i widen(const uint8_t* p) {
     return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
 }
@@ -101,6 +117,17 @@ LISSOME_INLINE __m256i widen(const uint32_t* p) {
 template <class Index>
 LISSOME_INLINE Vec gather(const float* base, const Index* index) {
     return _mm256_i32gather_ps(base, widen(index), 4);
+}
+// Up to 16 entries of a codebook, held in registers.
+constexpr int64_t kTableEntries = 16;
+struct Table {
+    __m256 low, high;
+};
+LISSOME_INLINE Table load_table(const float* p) { return {load(p), load(p + 8)}; }
+LISSOME_INLINE Vec look_up(const Table& table, const uint8_t* codes) {
+    const __m256i code = widen(codes);
+    const __m256 low = _mm256_permutevar8x32_ps(table.low, code), high = _mm256_permutevar8x32_ps(table.high, code);
+    return _mm256_blendv_ps(low, high, _mm256_castsi256_ps(_mm256_slli_epi32(code, 28)));  // bit 3 picks
 }
 
 #elif LISSOME_ISA_neon
@@ -129,6 +156,9 @@ LISSOME_INLINE Vec fma(Vec a, Vec b, Vec c) {
 }
 LISSOME_INLINE Vec relu(Vec a) {
     return vmaxq_f32(a, vdupq_n_f32(0.0f));
+}
+LISSOME_INLINE Vec maximum(Vec a, Vec b) {
+    return vmaxq_f32(a, b);
 }
 template <class Index>
 LISSOME_INLINE Vec gather(const float* base, const Index* index) {
@@ -167,6 +197,9 @@ LISSOME_INLINE Vec fma(Vec a, Vec b, Vec c) {
 LISSOME_INLINE Vec relu(Vec a) {
     return a < zero() ? zero() : a;
 }
+LISSOME_INLINE Vec maximum(Vec a, Vec b) {
+    return (b > a) | (b != b) ? b : a;
+}
 template <class Index>
 LISSOME_INLINE Vec gather(const float* base, const Index* index) {
     return Vec{base[index[0]], base[index[1]], base[index[2]], base[index[3]]};
@@ -174,7 +207,17 @@ LISSOME_INLINE Vec gather(const float* base, const Index* index) {
 
 #endif
 
-// Stored weights are floats, or codes into a table of floats; kernels read both through these two pairs.
+#if !(LISSOME_ISA_avx2 || LISSOME_ISA_avx512)
+// No table fits into registers here.
+constexpr int64_t kTableEntries = 0;
+struct Table {
+    const float* entries;
+};
+LISSOME_INLINE Table load_table(const float* p) { return {p}; }
+LISSOME_INLINE Vec look_up(const Table& table, const uint8_t* codes) { return gather(table.entries, codes); }
+#endif
+
+// Stored weights are floats, or codes into a table of floats in memory or, a small one, in registers.
 LISSOME_INLINE float value_at(const float* values, const float*, int64_t i) {
     return values[i];
 }
@@ -186,6 +229,9 @@ LISSOME_INLINE Vec values_at(const float* values, const float*, int64_t i) {
 }
 LISSOME_INLINE Vec values_at(const uint8_t* codes, const float* table, int64_t i) {
     return gather(table, codes + i);
+}
+LISSOME_INLINE Vec values_at(const uint8_t* codes, const Table& table, int64_t i) {
+    return look_up(table, codes + i);
 }
 
 LISSOME_INLINE int64_t ceil_div(int64_t a, int64_t b) {

@@ -93,6 +93,16 @@ void check_weights(const Step& step) {
             "a bias has one value an output");
 }
 
+struct PhaseCall {
+    const Phase* phase;
+    const Call* call;
+};
+
+void run_phase(const void* context, int64_t begin, int64_t end, int worker) {
+    const auto* phase_call = static_cast<const PhaseCall*>(context);
+    phase_call->phase->run(*phase_call->call, begin, end, worker);
+}
+
 }  // namespace
 
 const Kernel& find_kernel(const std::string& name) {
@@ -106,15 +116,14 @@ const Kernel& find_kernel(const std::string& name) {
     throw std::invalid_argument("no kernel is called " + name);
 }
 
-Program::Program(int threads, std::vector<Tensor> tensors, std::vector<std::vector<float>> constants,
-                 std::vector<Step> steps)
-    : threads_(threads), tensors_(std::move(tensors)), constants_(std::move(constants)), steps_(std::move(steps)) {
-    require(threads >= 1 && threads <= kMaxThreads, "threads are 1 to 1024");
+Program::Program(std::vector<Tensor> tensors, std::vector<std::vector<float>> constants, std::vector<Step> steps)
+    : tensors_(std::move(tensors)), constants_(std::move(constants)), steps_(std::move(steps)) {
     place_tensors();
     int64_t workspace = 0;
     for (const Step& step : steps_) {
         check(step);
-        const int64_t bytes = step.kernel->workspace_bytes(step.shape, threads_);
+        threads_ = std::max(threads_, step.workers);
+        const int64_t bytes = step.kernel->workspace_bytes(step.shape, step.workers);
         require(bytes >= 0 && bytes < kMaxArena, "a workspace is below 2^46 bytes");
         workspace = std::max(workspace, bytes);
     }
@@ -148,6 +157,7 @@ const Tensor& Program::tensor(int id) const {
 }
 
 void Program::check(const Step& step) const {
+    require(step.workers >= 1 && step.workers <= kMaxThreads, "a step has 1 to 256 workers");
     const Extents extents = extents_of(step);
     require(tensor(step.x).elements == extents.x, "a step reads a tensor of another size");
     require((step.kernel->op == Op::binary) == (step.x2 >= 0), "a binary operator has two operands, others one");
@@ -176,38 +186,31 @@ void Program::run(std::span<const float* const> inputs, std::span<float* const> 
         }
         return reinterpret_cast<float*>(arena->data() + t.at);
     };
-    run_team(threads_, [&](const Team& team) {
-        auto before = std::chrono::steady_clock::now();
-        for (size_t i = 0; i < steps_.size(); ++i) {
-            const Step& step = steps_[i];
-            const Call call{&step.shape,
-                            place(step.x),
-                            step.x2 >= 0 ? place(step.x2) : nullptr,
-                            place(step.y),
-                            step.weights ? step.weights->view() : WeightView{},
-                            step.bias.empty() ? nullptr : step.bias.data(),
-                            step.activation,
-                            arena->data() + workspace_at_,
-                            threads_};
-            for (const Phase& phase : step.kernel->phases) {
-                if (phase.run == nullptr) {
-                    continue;
-                }
-                const int64_t tasks = phase.tasks(step.shape, threads_);
-                const int64_t begin = tasks * team.worker() / team.size();
-                const int64_t end = tasks * (team.worker() + 1) / team.size();
-                if (begin < end) {
-                    phase.run(call, begin, end, team.worker());
-                }
-                team.wait();
-            }
-            if (seconds != nullptr && team.worker() == 0) {
-                const auto now = std::chrono::steady_clock::now();
-                seconds[i] += std::chrono::duration<double>(now - before).count();
-                before = now;
+    CrewHold crew(threads_);
+    auto before = std::chrono::steady_clock::now();
+    for (size_t i = 0; i < steps_.size(); ++i) {
+        const Step& step = steps_[i];
+        const Call call{&step.shape,
+                        place(step.x),
+                        step.x2 >= 0 ? place(step.x2) : nullptr,
+                        place(step.y),
+                        step.weights ? step.weights->view() : WeightView{},
+                        step.bias.empty() ? nullptr : step.bias.data(),
+                        step.activation,
+                        arena->data() + workspace_at_,
+                        step.workers};
+        for (const Phase& phase : step.kernel->phases) {
+            if (phase.run != nullptr) {
+                const PhaseCall context{&phase, &call};
+                crew.run(phase.tasks(step.shape, step.workers), step.workers, run_phase, &context);
             }
         }
-    });
+        if (seconds != nullptr) {
+            const auto now = std::chrono::steady_clock::now();
+            seconds[i] += std::chrono::duration<double>(now - before).count();
+            before = now;
+        }
+    }
     arenas_->give_back(std::move(arena));
 }
 

@@ -30,13 +30,13 @@ struct Step {
     std::vector<float> bias;  // empty: none
     Activation activation = Activation::none;
     int x = 0, x2 = -1, y = 0;  // tensors; x2 only for binary operators
+    int workers = 1;
 };
 
 class Program {
   public:
     // Throws std::invalid_argument for tensors outside their place and steps that contradict their tensors.
-    Program(int threads, std::vector<Tensor> tensors, std::vector<std::vector<float>> constants,
-            std::vector<Step> steps);
+    Program(std::vector<Tensor> tensors, std::vector<std::vector<float>> constants, std::vector<Step> steps);
 
     // One pointer per input and output, each to as many floats as its tensor has. seconds: nullptr, or one element a
     // step, to which the step's time is added.
@@ -52,12 +52,12 @@ class Program {
     void check(const Step& step) const;
     const Tensor& tensor(int id) const;
 
-    int threads_;
     std::vector<Tensor> tensors_;
     std::vector<std::vector<float>> constants_;
     std::vector<Step> steps_;
     std::vector<int64_t> input_elements_, output_elements_;
     int64_t workspace_at_ = 0, arena_bytes_ = 0;
+    int threads_ = 1;
     mutable std::unique_ptr<ArenaPool> arenas_;
 };
 

@@ -76,7 +76,7 @@ PackedPtr pack_sell(const SparseSource& source) {
     packed->form = Form::sell;
     packed->rows = source.rows;
     packed->columns = source.columns;
-    packed->table.assign(source.table.begin(), source.table.end());
+    packed->set_table(source.table);
     packed->start.push_back(0);
     const auto width = static_cast<size_t>(kSlice);
     uint64_t steps = 0;

@@ -32,8 +32,8 @@ static int64_t tasks(const Shape& shape, int) {
     return ceil_div(shape.gemm.n, kSlice);
 }
 
-template <class Index, class Value>
-static void slices(const Call& call, int64_t begin, int64_t end) {
+template <class Index, class Value, class Values>
+static void slices(const Call& call, const Values& table, int64_t begin, int64_t end) {
     const GemmShape& g = call.shape->gemm;
     const WeightView& w = call.weights;
     for (int64_t slice = begin; slice < end; ++slice) {
@@ -47,7 +47,7 @@ static void slices(const Call& call, int64_t begin, int64_t end) {
             for (int64_t at = first; at < last; at += kSlice) {
 #pragma GCC unroll 4
                 for (int v = 0; v < kSlice / kLanes; ++v) {
-                    const Vec weight = values_at(static_cast<const Value*>(w.value), w.table, at + v * kLanes);
+                    const Vec weight = values_at(static_cast<const Value*>(w.value), table, at + v * kLanes);
                     sum[v] = fma(weight, gather(x, static_cast<const Index*>(w.index) + at + v * kLanes), sum[v]);
                 }
             }
@@ -70,13 +70,20 @@ static void slices(const Call& call, int64_t begin, int64_t end) {
     }
 }
 
-static void run(const Call& call, int64_t begin, int64_t end, int) {
+template <class Index>
+static void any_values(const Call& call, int64_t begin, int64_t end) {
     const WeightView& w = call.weights;
-    if (w.coded) {
-        w.wide ? slices<uint32_t, uint8_t>(call, begin, end) : slices<uint16_t, uint8_t>(call, begin, end);
+    if (!w.coded) {
+        slices<Index, float>(call, w.table, begin, end);
+    } else if (w.entries <= kTableEntries) {
+        slices<Index, uint8_t>(call, load_table(w.table), begin, end);
     } else {
-        w.wide ? slices<uint32_t, float>(call, begin, end) : slices<uint16_t, float>(call, begin, end);
+        slices<Index, uint8_t>(call, w.table, begin, end);
     }
+}
+
+static void run(const Call& call, int64_t begin, int64_t end, int) {
+    call.weights.wide ? any_values<uint32_t>(call, begin, end) : any_values<uint16_t>(call, begin, end);
 }
 
 const Kernel gemm_f32_sparse_row = {

@@ -15,7 +15,7 @@ from lissome.errors import UnsupportedShape
 from lissome.graph.ir import TensorSpec
 from lissome.network import Network
 from lissome.runtime import kernels
-from lissome.runtime.plan import Packs, Plan, make_plan
+from lissome.runtime.plan import Plan, Prepared, make_plan
 
 PLANS_KEPT: Final = 8
 
@@ -30,11 +30,11 @@ class Engine:
     def __init__(self, net: Network, *, threads: int | None = None, isa: str | None = None) -> None:
         available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self.threads = available if threads is None else threads
-        if not 1 <= self.threads <= 1024:
-            raise UnsupportedShape(f"threads={threads}; use 1 to 1024, or None for one a processor core")
+        if not 1 <= self.threads <= 256:
+            raise UnsupportedShape(f"threads={threads}; use 1 to 256, or None for one a processor core")
         self.isa = kernels.resolve_isa(isa)
         self._net = net
-        self._packs: Packs = {}
+        self._prepared = Prepared()
         self._plans: OrderedDict[int, Plan] = OrderedDict()
         self._lock = threading.Lock()
         self._plan(1)
@@ -98,7 +98,7 @@ class Engine:
             if batch in self._plans:
                 self._plans.move_to_end(batch)
                 return self._plans[batch]
-            plan = make_plan(self._net, batch, self.isa, self.threads, self._packs)
+            plan = make_plan(self._net, batch, self.isa, self.threads, self._prepared)
             self._plans[batch] = plan
             if len(self._plans) > PLANS_KEPT:
                 self._plans.popitem(last=False)

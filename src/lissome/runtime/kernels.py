@@ -70,20 +70,20 @@ def density(weight: CodedWeight) -> float:
     return stored / count
 
 
-def choose_gemm(shape: GemmShape, weight: CodedWeight, isa: str) -> Choice:
-    """The kernel of a linear layer."""
+def choose_gemm(shape: GemmShape, left: float, isa: str) -> Choice:
+    """The kernel of a linear layer of which the share `left` of the weights is not zero."""
     many = shape.m >= BATCH_FROM
     sparse = "gemm_f32_sparse_batch" if many else "gemm_f32_sparse_row"
-    return _choose(sparse, "gemm_f32_panels", weight, isa, f"batch {shape.m}")
+    return _choose(sparse, "gemm_f32_panels", left, isa, f"batch {shape.m}")
 
 
-def choose_conv(shape: ConvShape, weight: CodedWeight, isa: str) -> Choice:
-    """The kernel of a convolution."""
-    return _choose("conv_f32_sparse", "conv_f32_im2col", weight, isa, f"{shape.p}x{shape.q} outputs")
+def choose_conv(shape: ConvShape, left: float, isa: str) -> Choice:
+    """The kernel of a convolution of which the share `left` of the weights is not zero."""
+    return _choose("conv_f32_sparse", "conv_f32_im2col", left, isa, f"{shape.p}x{shape.q} outputs")
 
 
-def _choose(sparse: str, dense: str, weight: CodedWeight, isa: str, what: str) -> Choice:
-    left, limit = density(weight), BREAK_EVEN[sparse]
+def _choose(sparse: str, dense: str, left: float, isa: str, what: str) -> Choice:
+    limit = BREAK_EVEN[sparse]
     if left < limit:
         return Choice(f"{sparse}_{isa}", f"{left:.1%} of weights left, sparse wins below {limit:.0%}; {what}", True)
     return Choice(f"{dense}_{isa}", f"{left:.1%} of weights left, dense wins from {limit:.0%}; {what}", False)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Final, TypeAlias
+from dataclasses import dataclass, field, replace
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,8 +32,15 @@ UNARY: Final = {
     "Tanh": "unary_f32_tanh",
 }
 ALIGNMENT: Final = 64
+WORK_EACH: Final = 200_000  # multiply-adds or elements: some tens of microseconds
 
-Packs: TypeAlias = dict[tuple[object, ...], native.Packed]
+
+@dataclass(frozen=True)
+class Prepared:
+    """What plans of one network share, whatever the batch: packed weights, and how dense each weight is."""
+
+    packed: dict[tuple[object, ...], native.Packed] = field(default_factory=dict)
+    densities: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -52,7 +59,7 @@ class Step:
     bias: NDArray[np.float32] | None = None
     alpha: float = 0.0
     relu: bool = False
-    macs: int = 0  # multiply-adds that the kernel does: stored weights only, where it is sparse
+    work: int = 0  # multiply-adds (of stored weights, where the kernel is sparse) or elements read
 
 
 @dataclass(frozen=True)
@@ -66,30 +73,30 @@ class Plan:
     program: native.Program
 
 
-def make_plan(net: Network, batch: int, isa: str, threads: int, packs: Packs) -> Plan:
-    """Plan `net` for inputs of `batch` elements on at most `threads` threads; `packs` keeps weights between plans.
+def make_plan(net: Network, batch: int, isa: str, threads: int, prepared: Prepared) -> Plan:
+    """Plan `net` for inputs of `batch` elements on at most `threads` threads; `prepared` keeps weights between plans.
 
     Raises UnsupportedShape and GraphError as graph.shapes.infer does.
     """
-    planner = _Planner(net, batch, isa, packs)
+    planner = _Planner(net, batch, isa, prepared)
     steps = planner.steps()
-    threads = workers(sum(step.macs for step in steps), threads)
     builder = native.Builder()
     places = planner.place(builder, steps)
     for step in steps:
         _emit(builder, step, places)
     outputs = tuple(planner.shape(name) for name in net.graph.outputs)
-    return Plan(batch, tuple(steps), outputs, threads, builder.build(threads))
+    counts = [workers(step.work, threads) for step in steps]
+    return Plan(batch, tuple(steps), outputs, max(counts, default=1), builder.build(counts))
 
 
-def workers(macs: int, threads: int) -> int:
-    """Threads worth using: waiting for one another costs microseconds a step, so each gets enough work to hide that."""
-    return max(1, min(threads, macs // 500_000))
+def workers(work: int, threads: int) -> int:
+    """Threads worth using: handing work over costs microseconds, so each gets ten times as much to do."""
+    return max(1, min(threads, work // WORK_EACH))
 
 
 class _Planner:
-    def __init__(self, net: Network, batch: int, isa: str, packs: Packs) -> None:
-        self.net, self.isa, self.packs = net, isa, packs
+    def __init__(self, net: Network, batch: int, isa: str, prepared: Prepared) -> None:
+        self.net, self.isa, self.prepared = net, isa, prepared
         self.specs = shapes.infer(net.graph, {name: weight.shape for name, weight in net.weights.items()}, batch)
         self.root: dict[str, str] = {}  # tensor → the tensor whose memory it is
         self.written: dict[str, str] = {}  # output of the network → the tensor that a step writes for it
@@ -117,7 +124,8 @@ class _Planner:
                 steps[at] = replace(steps[at], nodes=(*steps[at].nodes, node.name), output=y, relu=True)
             else:
                 at = len(steps)
-                steps.append(self.step(node))
+                step = self.step(node)
+                steps.append(step if step.work else replace(step, work=sum(map(self.elements, step.inputs))))
             maker[y] = at
         for name in self.net.graph.outputs:
             written = self.source(name)
@@ -127,7 +135,7 @@ class _Planner:
                 self.specs[written] = self.specs[name]
                 kernel = f"unary_f32_copy_{self.isa}"
                 count = (self.elements(name),)
-                copy = Step((name,), "copy", kernel, "another name", (self.source(name),), written, count)
+                copy = Step((name,), "copy", kernel, "another name", (self.source(name),), written, count, work=count[0])
                 steps.append(copy)
             self.written[name] = written
         return steps
@@ -170,32 +178,37 @@ class _Planner:
     def conv(self, node: Node) -> Step:
         weight = self.net.weights[node.inputs[1]]
         shape = shapes.conv_shape(node, self.shape(node.inputs[0]), weight.shape)
-        choice = kernels.choose_conv(shape, weight, self.isa)
+        choice = kernels.choose_conv(shape, self.density(node.inputs[1]), self.isa)
         key = (node.inputs[1], choice.kernel, replace(shape, n=1))
         packed = self.packed(key, lambda: kernels.pack_conv(weight, shape, choice))
-        macs = shape.macs if not choice.sparse else shape.n * shape.p * shape.q * weight.nnz
-        return self.weighted(node, choice, shape.values(), packed, macs)
+        return self.weighted(node, choice, shape, packed)
 
     def gemm(self, node: Node) -> Step:
         weight = self.net.weights[node.inputs[1]]
         shape = shapes.gemm_shape(node, self.shape(node.inputs[0]), weight.shape)
         transposed = shapes.weight_is_transposed(node)
-        choice = kernels.choose_gemm(shape, weight, self.isa)
+        choice = kernels.choose_gemm(shape, self.density(node.inputs[1]), self.isa)
         key = (node.inputs[1], transposed, "sell" if choice.sparse else choice.kernel)
         packed = self.packed(key, lambda: kernels.pack_gemm(weight, shape, choice, transposed=transposed))
-        macs = shape.macs if not choice.sparse else shape.m * weight.nnz
-        return self.weighted(node, choice, shape.values(), packed, macs)
+        return self.weighted(node, choice, shape, packed)
 
-    def weighted(self, node: Node, choice: Choice, shape: tuple[int, ...], packed: native.Packed, macs: int) -> Step:
+    def weighted(
+        self, node: Node, choice: Choice, shape: shapes.ConvShape | shapes.GemmShape, packed: native.Packed
+    ) -> Step:
         bias = kernels.to_vector(self.net.weights[node.inputs[2]]) if len(node.inputs) > 2 and node.inputs[2] else None
-        x, y = self.source(node.inputs[0]), node.outputs[0]
-        names = (node.name,)
-        return Step(names, node.op, choice.kernel, choice.why, (x,), y, shape, None, packed, bias, macs=macs)
+        work = int(shape.macs * self.density(node.inputs[1])) if choice.sparse else shape.macs
+        x, y, values = self.source(node.inputs[0]), node.outputs[0], shape.values()
+        return Step((node.name,), node.op, choice.kernel, choice.why, (x,), y, values, None, packed, bias, work=work)
 
     def packed(self, key: tuple[object, ...], make: Callable[[], native.Packed]) -> native.Packed:
-        if key not in self.packs:
-            self.packs[key] = make()
-        return self.packs[key]
+        if key not in self.prepared.packed:
+            self.prepared.packed[key] = make()
+        return self.prepared.packed[key]
+
+    def density(self, name: str) -> float:
+        if name not in self.prepared.densities:
+            self.prepared.densities[name] = kernels.density(self.net.weights[name])
+        return self.prepared.densities[name]
 
     def batch_norm(self, node: Node) -> Step:
         scale, offset, mean, variance = (
@@ -205,7 +218,7 @@ class _Planner:
             factor = scale / np.sqrt(variance + shapes.epsilon(node))
         shift = offset - mean * factor
         packed = self.packed(
-            (node.name, "affine"), lambda: kernels.pack_affine(factor.astype(np.float32), shift.astype(np.float32))
+            (node.outputs[0], "affine"), lambda: kernels.pack_affine(factor.astype(np.float32), shift.astype(np.float32))
         )
         shape = self.shape(node.inputs[0])
         parts = (shape[0], shape[1], math.prod(shape[2:]))
