@@ -13,11 +13,11 @@ from lissome.weights import Codebook, CodedWeight, Dense, Sparse
 EPSILON = float(np.finfo(np.float32).eps)
 
 
-def single(op: str, shape: tuple[int, ...], weights: Mapping[str, CodedWeight] | None = None, **attributes) -> Network:
-    """A network of one node that reads x (N, *shape) and the weights, in order, and makes y."""
+def single(op: str, extents: tuple[int, ...], weights: Mapping[str, CodedWeight] | None = None, /, **attributes):
+    """A network of one node that reads x (N, *extents) and the weights, in order, and makes y."""
     weights = dict(weights or {})
     node = Node(op, op.lower(), ("x", *weights), ("y",), attributes)
-    return Network(Graph((node,), (TensorSpec("x", ("N", *shape)),), ("y",), tuple(weights)), weights)
+    return Network(Graph((node,), (TensorSpec("x", ("N", *extents)),), ("y",), tuple(weights)), weights)
 
 
 def chain(nodes: list[Node], shape: tuple[int, ...], weights: Mapping[str, CodedWeight]) -> Network:
@@ -84,3 +84,52 @@ def pruned(weight: np.ndarray, density: float, entries: int | None = 15) -> Spar
 def compressed(weights: Mapping[str, np.ndarray], density: float, entries: int | None = 15) -> dict[str, CodedWeight]:
     """Weights pruned and shared, biases dense."""
     return {name: Dense(w) if w.ndim == 1 else pruned(w, density, entries) for name, w in weights.items()}
+
+
+def uniform(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    """Float32 in [−1, 1): signs differ, so that sums cancel and lost terms show."""
+    return rng.uniform(-1, 1, shape).astype(np.float32)
+
+
+def weight_forms(rng: np.random.Generator, shape: tuple[int, ...]) -> dict[str, CodedWeight]:
+    """Weights of one shape in every form that packing tells apart, degenerate ones included."""
+    values, size = uniform(rng, *shape), int(np.prod(shape))
+    one = int(rng.integers(size))
+    empty_rows = values.copy()
+    empty_rows[:: max(1, shape[0] - 1)] = 0  # the first and the last row, where there are three or more
+    return {
+        "dense": Dense(values),
+        "codebook": Codebook(rng.integers(0, 5, shape), uniform(rng, 5)),
+        "sparse": pruned(values, 0.3, None),
+        "sparse, 15 shared": pruned(values, 0.3, 15),
+        "sparse, 40 shared": pruned(values, 0.3, 40),
+        "sparse, 300 shared": pruned(values, 0.3, 300),
+        "sparse but full": pruned(values, 1.0, 7),
+        "one weight": Sparse(shape, np.array([one]), Dense(uniform(rng, 1))),
+        "all pruned": Sparse(shape, np.zeros(0, np.int64), Dense(np.zeros(0, np.float32))),
+        "empty rows": pruned(empty_rows, np.count_nonzero(empty_rows) / size, None),
+    }
+
+
+def assert_close(got: np.ndarray, want: np.ndarray, magnitude: np.ndarray, terms: int, what: str) -> None:
+    """Every element within the rounding of a float32 sum, and NaN and infinities exactly where the reference has them.
+
+    A sum of n products, in any order and with or without fused multiply-adds, is off by at most
+    γ(n + 1) Σ|a||b| with γ(n) = n·u / (1 − n·u) and u = eps / 2 (Higham, Accuracy and Stability of Numerical
+    Algorithms, section 3.1); `magnitude` is Σ|a||b| + |bias|, and rounding the reference's inputs adds nothing.
+    """
+    assert got.dtype == np.float32
+    assert got.shape == want.shape, what
+    np.testing.assert_array_equal(np.isnan(got), np.isnan(want), err_msg=what)
+    infinite = np.isinf(want)
+    np.testing.assert_array_equal(got[infinite], want[infinite], err_msg=what)
+    finite = np.isfinite(want)
+    roundings = (terms + 2) * EPSILON / 2
+    bound = roundings / (1 - roundings) * magnitude[finite] + np.finfo(np.float32).tiny
+    error = np.abs(got[finite] - want[finite])
+    if (error > bound).any():
+        worst = int(np.argmax(error - bound))
+        raise AssertionError(
+            f"{what}: {int((error > bound).sum())} of {error.size} elements are off, the worst by {error[worst]:.3e} "
+            f"where {bound[worst]:.3e} is allowed: got {got[finite][worst]}, want {want[finite][worst]}"
+        )

@@ -18,8 +18,8 @@ def _inputs(shape, batch, seed=1):
 
 
 @pytest.mark.parametrize("isa", kernels.instruction_sets())
-@pytest.mark.parametrize("batch", [1, 3, 17, 64])
-@pytest.mark.parametrize("density", [None, 0.1, 0.02])
+@pytest.mark.parametrize("batch", [1, 17])
+@pytest.mark.parametrize("density", [None, 0.05])
 @pytest.mark.parametrize("which", NETWORKS)
 def test_lenets_agree_with_the_reference(which, density, batch, isa):
     """Dense or compressed, a LeNet's logits are the reference's within float32's rounding of their scale."""

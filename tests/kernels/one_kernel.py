@@ -1,0 +1,74 @@
+"""One kernel on one problem, through the native Builder: what the kernel tests run."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from lissome.graph.shapes import ConvShape, GemmShape, PoolShape
+from lissome.runtime import kernels
+from lissome.runtime.kernels import Choice
+from lissome.runtime.native import native
+from lissome.weights import CodedWeight
+
+
+def names(prefix: str) -> list[str]:
+    """Full names of the kernels that this machine runs and that begin with `prefix`."""
+    return [name for name, _, _ in native.kernels() if name.startswith(prefix)]
+
+
+def choice(kernel: str) -> Choice:
+    """A forced choice of this kernel."""
+    return Choice(kernel, "forced by a test", "sparse" in kernel)
+
+
+def run(builder: native.Builder, inputs: list[np.ndarray], shape: tuple[int, ...], workers: int) -> np.ndarray:
+    """Build the one-step program and run it; memory around the output must stay as it was."""
+    guard, count = 64, math.prod(shape)
+    memory = np.full(count + 2 * guard, np.float32(12345.5))
+    program = builder.build([workers])
+    program.run([np.ascontiguousarray(x).reshape(-1) for x in inputs], [memory[guard:-guard]], None)
+    assert (memory[:guard] == 12345.5).all()
+    assert (memory[-guard:] == 12345.5).all()
+    return memory[guard:-guard].reshape(shape)
+
+
+def gemm(
+    kernel: str, x: np.ndarray, weight: CodedWeight, bias: np.ndarray | None, *, relu: bool = False, workers: int = 1
+) -> np.ndarray:
+    """The product x · weightᵀ + bias by `kernel`."""
+    shape = GemmShape(x.shape[0], *weight.shape)
+    packed = kernels.pack_gemm(weight, shape, choice(kernel), transposed=True)
+    builder = native.Builder()
+    ends = builder.input(x.size, 0), builder.output(shape.m * shape.n, 0)
+    builder.gemm(kernel, *ends, shape.values(), packed, bias, relu)
+    return run(builder, [x], (shape.m, shape.n), workers)
+
+
+def conv(
+    kernel: str,
+    x: np.ndarray,
+    weight: CodedWeight,
+    bias: np.ndarray | None,
+    shape: ConvShape,
+    *,
+    relu: bool = False,
+    workers: int = 1,
+) -> np.ndarray:
+    """The convolution of x with weight, plus bias, by `kernel`."""
+    packed = kernels.pack_conv(weight, shape, choice(kernel))
+    builder = native.Builder()
+    out = (shape.n, shape.k, shape.p, shape.q)
+    ends = builder.input(x.size, 0), builder.output(math.prod(out), 0)
+    builder.conv(kernel, *ends, shape.values(), packed, bias, relu)
+    return run(builder, [x], out, workers)
+
+
+def pool(kernel: str, x: np.ndarray, shape: PoolShape, *, workers: int = 1) -> np.ndarray:
+    """The pooling of x by `kernel`."""
+    builder = native.Builder()
+    out = (shape.n, shape.c, shape.p, shape.q)
+    ends = builder.input(x.size, 0), builder.output(math.prod(out), 0)
+    builder.pool(kernel, *ends, shape.values())
+    return run(builder, [x], out, workers)

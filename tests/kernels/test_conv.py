@@ -1,0 +1,121 @@
+"""Every convolution kernel on every instruction set against the reference."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from one_kernel import conv, names
+
+from engine_problems import assert_close, uniform, weight_forms
+from lissome.errors import GraphError
+from lissome.graph.shapes import ConvShape
+from lissome.runtime import reference
+
+pytestmark = pytest.mark.native
+
+KERNELS = names("conv_f32_")
+
+# n, c, h, w, k, r, s, groups, strides, dilations, pads top left bottom right.
+PROBLEMS = {
+    "one": (1, 1, 1, 1, 1, 1, 1),
+    "lenet conv1": (2, 1, 28, 28, 20, 5, 5),
+    "lenet conv2": (1, 20, 12, 12, 50, 5, 5),
+    "1x1": (3, 7, 5, 9, 13, 1, 1),
+    "1x1 of 1x1": (33, 17, 1, 1, 12, 1, 1),
+    "padded": (1, 3, 8, 8, 5, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1),
+    "lopsided padding": (2, 2, 6, 5, 3, 3, 2, 1, 1, 1, 1, 1, 0, 2, 1, 3),
+    "padding wider than the window": (1, 1, 2, 3, 2, 2, 2, 1, 1, 1, 1, 1, 4, 3, 5, 4),
+    "stride 2": (1, 3, 9, 10, 4, 3, 3, 1, 2, 2, 1, 1, 1, 1, 1, 1),
+    "stride 3 by 2": (2, 2, 11, 13, 3, 2, 4, 1, 3, 2),
+    "stride past the end": (1, 1, 4, 4, 2, 2, 2, 1, 100, 77),
+    "dilated": (1, 2, 12, 11, 3, 3, 3, 1, 1, 1, 2, 3),
+    "stride and dilation": (1, 2, 17, 19, 3, 3, 3, 1, 2, 3, 3, 2, 2, 1, 0, 3),
+    "groups": (2, 6, 7, 7, 9, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1),
+    "depthwise": (1, 8, 6, 6, 8, 3, 3, 8, 1, 1, 1, 1, 1, 1, 1, 1),
+    "one dimension": (2, 3, 1, 50, 4, 1, 7, 1, 1, 2, 1, 1, 0, 3, 0, 3),
+    "one wide": (1, 3, 40, 1, 5, 3, 1),
+    "whole image": (4, 5, 6, 7, 11, 6, 7),
+    "large": (1, 3, 70, 90, 2, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1),
+    "offsets past 16 bits": (1, 40, 45, 45, 2, 3, 3),
+}
+
+
+def _check(kernel, shape, weight, x, bias, *, relu=False):
+    dense = weight.to_dense().astype(np.float64)
+    with np.errstate(all="ignore"):
+        want = reference.conv(x.astype(np.float64), dense, bias, shape)
+        want = np.maximum(want, 0) if relu else want
+        magnitude = reference.conv(
+            np.abs(x.astype(np.float64)), np.abs(dense), None if bias is None else np.abs(bias), shape
+        )
+    got = conv(kernel, x, weight, bias, shape, relu=relu)
+    assert_close(got, want, magnitude, shape.depth, f"{kernel} {shape} {weight.describe()}")
+
+
+def _weight_shape(shape):
+    return shape.k, shape.c // shape.groups, shape.r, shape.s
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_named_shapes(kernel, problem):
+    """Strides, padding, dilation, groups and remainders, alone and together, for every form of weight."""
+    shape = ConvShape(*PROBLEMS[problem])
+    rng = np.random.default_rng(len(problem))
+    x, bias = uniform(rng, shape.n, shape.c, shape.h, shape.w), uniform(rng, shape.k)
+    for relu, weight in enumerate(weight_forms(rng, _weight_shape(shape)).values()):
+        _check(kernel, shape, weight, x, bias if relu % 3 else None, relu=bool(relu % 2))
+
+
+_steps = st.tuples(*[st.integers(1, 4)] * 2, *[st.integers(1, 3)] * 2, *[st.integers(0, 3)] * 4)
+
+
+@st.composite
+def conv_shapes(draw):
+    """Any convolution that exists, small."""
+    n, c, h, w = (draw(st.integers(1, most)) for most in (3, 3, 12, 40))
+    k, r, s, groups = (draw(st.integers(1, most)) for most in (4, 4, 5, 3))
+    try:
+        return ConvShape(n, c * groups, h, w, k * groups, r, s, groups, *draw(_steps))
+    except GraphError:  # the window does not fit
+        assume(False)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@settings(max_examples=25, deadline=None)
+@given(conv_shapes(), st.integers(0, 2**31), st.data())
+def test_any_shape(kernel, shape, seed, data):
+    """Any convolution that exists gives the reference's output."""
+    rng = np.random.default_rng(seed)
+    forms = weight_forms(rng, _weight_shape(shape))
+    weight = forms[data.draw(st.sampled_from(sorted(forms)))]
+    x = uniform(rng, shape.n, shape.c, shape.h, shape.w)
+    _check(kernel, shape, weight, x, uniform(rng, shape.k), relu=data.draw(st.booleans()))
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_goes_where_numpy_lets_it(kernel, bad):
+    """NaN and infinity reach exactly the outputs whose window sees them, through pruned weights too."""
+    rng = np.random.default_rng(9)
+    for values in ((2, 4, 9, 8, 6, 3, 3, 2, 1, 1, 1, 1, 1, 1, 1, 1), (2, 2, 9, 8, 3, 3, 2, 1, 2, 3, 2, 1, 2, 1, 0, 1)):
+        shape = ConvShape(*values)
+        x = uniform(rng, shape.n, shape.c, shape.h, shape.w)
+        x[1, 0, 4, 3] = bad
+        for weight in weight_forms(rng, _weight_shape(shape)).values():
+            _check(kernel, shape, weight, x, uniform(rng, shape.k), relu=True)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("n", [1, 5])
+def test_the_number_of_workers_changes_no_bit(kernel, n):
+    """One, two or four workers, more or fewer than images: the same bits."""
+    rng = np.random.default_rng(13)
+    shape = ConvShape(n, 6, 14, 15, 8, 3, 3, 2, 1, 1, 1, 1, 1, 1, 1, 1)
+    x, bias = uniform(rng, n, 6, 14, 15), uniform(rng, 8)
+    for weight in weight_forms(rng, _weight_shape(shape)).values():
+        alone = conv(kernel, x, weight, bias, shape)
+        for workers in (2, 4):
+            assert conv(kernel, x, weight, bias, shape, workers=workers).tobytes() == alone.tobytes()

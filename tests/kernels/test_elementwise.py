@@ -1,0 +1,71 @@
+"""Elementwise kernels, softmax and batch normalisation on every instruction set against the reference."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from engine_problems import EPSILON, assert_close, single, uniform
+from lissome.runtime import kernels, reference
+from lissome.runtime.engine import Engine
+from lissome.weights import Dense
+
+pytestmark = pytest.mark.native
+
+ISAS = kernels.instruction_sets()
+EXTREMES = np.array([0.0, -0.0, 1e-30, -1e-30, 88.0, -88.0, 200.0, -200.0, np.inf, -np.inf, np.nan], np.float32)
+
+
+def _both(net, x, isa):
+    return Engine(net, isa=isa)(x), reference.run(net, {"x": x})["y"]
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize(
+    ("op", "attributes"), [("Relu", {}), ("LeakyRelu", {"alpha": 0.2}), ("Sigmoid", {}), ("Tanh", {}), ("Identity", {})]
+)
+def test_functions(op, attributes, isa):
+    """Within four units in the last place of the reference, at the extremes too; NaN stays NaN."""
+    x = np.concatenate([uniform(np.random.default_rng(0), 4085) * 6, EXTREMES])[None]
+    got, want = _both(single(op, (4096,), **attributes), x, isa)
+    assert_close(got, want, 4 * np.abs(want), 1, op)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("op", ["Add", "Mul"])
+@pytest.mark.parametrize(
+    ("shape", "other"),
+    [((5,), (5,)), ((3, 4, 5), (4, 1)), ((3, 4, 5), (3, 1, 1)), ((2, 7), (1,)), ((2, 1, 3), (4, 1, 2, 6, 1))],
+    ids=str,
+)
+def test_operators_broadcast_as_numpy_does(op, shape, other, isa):
+    """Sum and product of an activation and a weight equal NumPy's in float32, to the bit."""
+    rng = np.random.default_rng(1)
+    x, w = uniform(rng, 3, *shape), uniform(rng, *other)
+    got, _ = _both(single(op, shape, {"w": Dense(w)}), x, isa)
+    np.testing.assert_array_equal(got, x + w if op == "Add" else x * w)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("axis", [1, 2, -1])
+def test_softmax(axis, isa):
+    """Large inputs survive, and the result is the reference's within the rounding of exp and of the sum."""
+    x = uniform(np.random.default_rng(2), 3, 5, 7) * np.float32(100)
+    got, want = _both(single("Softmax", (5, 7), axis=axis), x, isa)
+    # exp amplifies the rounding of its argument, which is up to 200, and the sum adds a rounding a term.
+    np.testing.assert_allclose(got, want, rtol=(200 + 2 * 7 + 4) * EPSILON, atol=1e-38)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("shape", [(5,), (5, 3), (5, 3, 9)], ids=str)
+def test_batch_normalization(shape, isa):
+    """Scale and shift a channel, folded once, give what the formula gives."""
+    rng = np.random.default_rng(3)
+    names = ("scale", "offset", "mean", "variance")
+    values = [uniform(rng, 5), uniform(rng, 5), uniform(rng, 5), np.abs(uniform(rng, 5)) + np.float32(0.1)]
+    net = single("BatchNormalization", shape, dict(zip(names, map(Dense, values), strict=True)), epsilon=1e-3)
+    x = uniform(rng, 4, *shape)
+    got, want = _both(net, x, isa)
+    factor, along = np.abs(values[0]) / np.sqrt(values[3] + 1e-3), (-1, *(1,) * (len(shape) - 1))
+    magnitude = np.abs(x) * factor.reshape(along) + (np.abs(values[1]) + np.abs(values[2]) * factor).reshape(along)
+    assert_close(got, want, magnitude, 3, "batch normalisation")

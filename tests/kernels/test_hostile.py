@@ -1,0 +1,170 @@
+"""Whatever Python hands to the native side, it is refused or it works: nothing is indexed unchecked."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from one_kernel import names
+
+from lissome.runtime.native import native
+
+pytestmark = pytest.mark.native
+
+F = np.float32
+CONV = (1, 2, 5, 5, 3, 2, 2, 1, 1, 1, 1, 1, 0, 0, 0, 0)  # 50 inputs, 3 filters of 8 weights, 48 outputs
+SOME = np.array([0, 3], np.int64)
+TWO = np.ones(2, F)
+
+
+@pytest.mark.parametrize(
+    "positions",
+    [[3, 0], [0, 0], [-1, 2], [0, 12], [0, 2**62]],
+    ids=["descending", "twice", "negative", "past the end", "far past the end"],
+)
+def test_positions_outside_the_weight(positions):
+    """Positions that do not increase within the weight are refused by both packers."""
+    positions = np.array(positions, np.int64)
+    with pytest.raises(ValueError, match="positions increase strictly"):
+        native.pack_sell(3, 4, positions, TWO, None, None)
+    positions[positions == 12] = 24
+    with pytest.raises(ValueError, match="positions increase strictly"):
+        native.pack_taps(CONV, positions, TWO, None, None)
+
+
+@pytest.mark.parametrize(
+    ("values", "codes", "table"),
+    [
+        (np.ones(3, F), None, None),
+        (None, None, None),
+        (None, np.array([0, 2], np.uint8), TWO),
+        (None, np.array([0], np.uint8), TWO),
+        (None, np.array([0, 0], np.uint8), np.zeros(257, F)),
+    ],
+    ids=["too many values", "neither", "code past the table", "too few codes", "table too long"],
+)
+def test_values_that_do_not_fit_positions(values, codes, table):
+    """Every position has one value, or one code into the table."""
+    with pytest.raises(ValueError, match=r"one value|points past"):
+        native.pack_sell(3, 4, SOME, values, codes, table)
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(0, 4), (-1, 4), (2**40, 2**40), (2**62, 4)])
+def test_impossible_matrices(rows, columns):
+    """Extents below one, or whose product overflows, are refused before anything is allocated for them."""
+    with pytest.raises(ValueError, match=r"extents are at least 1|fewer than"):
+        native.pack_sell(rows, columns, np.zeros(0, np.int64), np.zeros(0, F), None, None)
+    with pytest.raises(ValueError, match=r"extents are at least 1|fewer than"):
+        native.pack_rows(np.ones(4, F), rows, columns)
+    with pytest.raises(ValueError, match=r"extents are at least 1|fewer than"):
+        native.pack_panels(np.ones(4, F), rows, columns, 8)
+
+
+@pytest.mark.parametrize("at", range(16))
+@pytest.mark.parametrize("value", [-1, 0, 2**31, 2**62])
+def test_convolutions_with_one_impossible_number(at, value):
+    """Each number of a convolution in turn: refused, unless it is a padding of 0."""
+    shape = list(CONV)
+    shape[at] = value
+    if at >= 12 and value == 0:
+        assert native.conv_extents(shape) == (4, 4)
+    else:
+        with pytest.raises(ValueError, match=r"at least|divide|larger|fewer"):
+            native.conv_extents(shape)
+
+
+def _conv_builder(tensor_in=50, tensor_out=48):
+    builder = native.Builder()
+    return builder, builder.input(tensor_in, 0), builder.output(tensor_out, 0)
+
+
+@pytest.mark.parametrize(
+    ("elements", "message"), [((49, 48), "reads a tensor"), ((50, 47), "writes a tensor"), ((10**9, 48), "reads")]
+)
+def test_steps_that_contradict_their_tensors(elements, message):
+    """A convolution whose input or output has another size is refused when the program is built."""
+    builder, x, y = _conv_builder(*elements)
+    builder.conv("conv_f32_im2col_scalar", x, y, CONV, native.pack_rows(np.ones(24, F), 3, 8), None, False)
+    with pytest.raises(ValueError, match=message):
+        builder.build([1])
+
+
+def test_weights_of_another_shape_or_form():
+    """Weights must be packed for this kernel and this very shape; a bias must have one value an output."""
+    taps = native.pack_taps((*CONV[:2], 6, *CONV[3:]), SOME, TWO, None, None)
+    rows = native.pack_rows(np.ones(24, F), 3, 8)
+    cases = [
+        ("conv_f32_sparse_scalar", taps, None, "another input"),
+        ("conv_f32_sparse_scalar", rows, None, "not packed"),
+        ("conv_f32_im2col_scalar", None, None, "not packed"),
+        ("conv_f32_im2col_scalar", native.pack_rows(np.ones(16, F), 2, 8), None, "another shape"),
+        ("conv_f32_im2col_scalar", rows, np.ones(2, F), "bias"),
+    ]
+    for kernel, weights, bias, message in cases:
+        builder, x, y = _conv_builder()
+        builder.conv(kernel, x, y, CONV, weights, bias, False)
+        with pytest.raises(ValueError, match=message):
+            builder.build([1])
+    for kernel in names("gemm_f32_panels"):
+        builder = native.Builder()
+        ends = builder.input(4, 0), builder.output(3, 0)
+        builder.gemm(kernel, *ends, (1, 3, 4), native.pack_panels(np.ones(12, F), 3, 4, 5), None, False)
+        with pytest.raises(ValueError, match="panels"):
+            builder.build([1])
+
+
+def test_tensors_outside_their_place():
+    """Unknown, misaligned, misnumbered and read-only tensors are refused."""
+    cases = [
+        (lambda b: (b.input(12, 0), 7), "does not exist"),
+        (lambda b: (-1, b.output(12, 0)), "does not exist"),
+        (lambda b: (b.input(12, 0), b.arena(12, 4)), "aligned"),
+        (lambda b: (b.input(12, 0), b.arena(12, -64)), "misplaced"),
+        (lambda b: (b.input(12, 0), b.arena(2**60, 0)), "misplaced"),
+        (lambda b: (b.input(12, 1), b.output(12, 0)), "numbered"),
+        (lambda b: (b.input(12, 0), b.input(12, 1)), "writes to the arena or an output"),
+        (lambda b: (b.output(12, 0), b.constant(np.ones(12, F))), "writes to the arena or an output"),
+    ]
+    for make, message in cases:
+        builder = native.Builder()
+        ends = make(builder)
+        builder.unary("unary_f32_copy_scalar", *ends, 12, 0.0)
+        with pytest.raises(ValueError, match=message):
+            builder.build([1])
+
+
+def test_broadcasts_that_reach_outside():
+    """Strides that would read past an operand, or run backwards, are refused."""
+    for strides in ([100, 1], [-4, 1], [2**62, 1]):
+        builder = native.Builder()
+        a, b, y = builder.input(12, 0), builder.input(12, 1), builder.output(12, 0)
+        builder.binary("binary_f32_add_scalar", a, b, y, [3, 4], strides, [4, 1], False)
+        with pytest.raises(ValueError, match=r"stride|reads a tensor"):
+            builder.build([1])
+
+
+def test_runs_with_wrong_arrays():
+    """Too few, too many or wrongly sized arrays never reach a kernel."""
+    builder = native.Builder()
+    builder.unary("unary_f32_copy_scalar", builder.input(12, 0), builder.output(12, 0), 12, 0.0)
+    program = builder.build([1])
+    x, y = np.arange(12, dtype=F), np.zeros(12, F)
+    for inputs, outputs, seconds in (([], [y], None), ([x, x], [y], None), ([x[:11]], [y], None), ([x], [], None)):
+        with pytest.raises(ValueError, match=r"array|pointer"):
+            program.run(inputs, outputs, seconds)
+    with pytest.raises(ValueError, match="one time"):
+        program.run([x], [y], np.zeros(2))
+    program.run([x], [y], np.zeros(1))
+    np.testing.assert_array_equal(x, y)
+
+
+def test_unknown_kernels_and_workers():
+    """A kernel that does not exist, one of another operator, and an impossible number of workers."""
+    builder = native.Builder()
+    ends = builder.input(12, 0), builder.output(12, 0)
+    for name, message in (("conv_f32_winograd_avx2", "no kernel"), ("pool_f32_max_scalar", "another operator")):
+        with pytest.raises(ValueError, match=message):
+            builder.unary(name, *ends, 12, 0.0)
+    builder.unary("unary_f32_copy_scalar", *ends, 12, 0.0)
+    for workers in ([], [0], [257], [1, 1]):
+        with pytest.raises(ValueError, match="worker"):
+            builder.build(workers)
