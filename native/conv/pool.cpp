@@ -7,11 +7,17 @@ namespace lissome::LISSOME_ISA {
 extern const Kernel pool_f32_max, pool_f32_average;
 
 // One row of the input's width for each worker: the window's rows reduced into one, vector by vector.
-static int64_t row_floats(const PoolShape& s) { return ceil_div(s.w, 16) * 16; }
+static int64_t row_floats(const PoolShape& s) {
+    return ceil_div(s.w, 16) * 16;
+}
 
-static int64_t workspace_bytes(const Shape& shape, int workers) { return workers * row_floats(shape.pool) * 4; }
+static int64_t workspace_bytes(const Shape& shape, int workers) {
+    return workers * row_floats(shape.pool) * 4;
+}
 
-static int64_t tasks(const Shape& shape, int) { return shape.pool.n * shape.pool.c; }
+static int64_t tasks(const Shape& shape, int) {
+    return shape.pool.n * shape.pool.c;
+}
 
 // Taps first to last along one axis that fall inside the input, for a window that begins at `begin`.
 struct Taps {
@@ -94,15 +100,11 @@ static void run(const Call& call, int64_t begin, int64_t end, int worker) {
     }
 }
 
-const Kernel pool_f32_max = {LISSOME_NAME("pool_f32_max"),
-                             Op::pool,
-                             Isa::LISSOME_ISA,
-                             Form::none,
-                             0,
-                             workspace_bytes,
-                             {{tasks, run<Max>}, {nullptr, nullptr}}};
+const Kernel pool_f32_max = {
+    LISSOME_NAME("pool_f32_max"),           Op::pool, Isa::LISSOME_ISA, Form::none, 0, workspace_bytes,
+    {{tasks, run<Max>}, {nullptr, nullptr}}};
 const Kernel pool_f32_average = {
-    LISSOME_NAME("pool_f32_average"),           Op::pool, Isa::LISSOME_ISA, Form::none, 0, workspace_bytes,
+    LISSOME_NAME("pool_f32_average"),       Op::pool, Isa::LISSOME_ISA, Form::none, 0, workspace_bytes,
     {{tasks, run<Sum>}, {nullptr, nullptr}}};
 
 }  // namespace lissome::LISSOME_ISA

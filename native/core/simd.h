@@ -70,7 +70,9 @@ constexpr int64_t kTableEntries = 32;
 struct Table {
     __m512 low, high;
 };
-LISSOME_INLINE Table load_table(const float* p) { return {load(p), load(p + 16)}; }
+LISSOME_INLINE Table load_table(const float* p) {
+    return {load(p), load(p + 16)};
+}
 LISSOME_INLINE Vec look_up(const Table& table, const uint8_t* codes) {
     return _mm512_permutex2var_ps(table.low, widen(codes), table.high);
 }
@@ -123,7 +125,9 @@ constexpr int64_t kTableEntries = 16;
 struct Table {
     __m256 low, high;
 };
-LISSOME_INLINE Table load_table(const float* p) { return {load(p), load(p + 8)}; }
+LISSOME_INLINE Table load_table(const float* p) {
+    return {load(p), load(p + 8)};
+}
 LISSOME_INLINE Vec look_up(const Table& table, const uint8_t* codes) {
     const __m256i code = widen(codes);
     const __m256 low = _mm256_permutevar8x32_ps(table.low, code), high = _mm256_permutevar8x32_ps(table.high, code);
@@ -213,8 +217,12 @@ constexpr int64_t kTableEntries = 0;
 struct Table {
     const float* entries;
 };
-LISSOME_INLINE Table load_table(const float* p) { return {p}; }
-LISSOME_INLINE Vec look_up(const Table& table, const uint8_t* codes) { return gather(table.entries, codes); }
+LISSOME_INLINE Table load_table(const float* p) {
+    return {p};
+}
+LISSOME_INLINE Vec look_up(const Table& table, const uint8_t* codes) {
+    return gather(table.entries, codes);
+}
 #endif
 
 // Stored weights are floats, or codes into a table of floats in memory or, a small one, in registers.

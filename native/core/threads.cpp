@@ -24,10 +24,18 @@ static_assert(kMaxThreads < 1024 && kMaxThreads * kChunksPerWorker < 2048);
 uint64_t make_ticket(uint64_t round, uint64_t workers, uint64_t chunks) {
     return round << 32 | workers << 22 | chunks << 11;
 }
-uint64_t round_of(uint64_t ticket) { return ticket >> 32; }
-int workers_of(uint64_t ticket) { return static_cast<int>(ticket >> 22 & 1023); }
-int64_t chunks_of(uint64_t ticket) { return static_cast<int64_t>(ticket >> 11 & 2047); }
-int64_t next_of(uint64_t ticket) { return static_cast<int64_t>(ticket & 2047); }
+uint64_t round_of(uint64_t ticket) {
+    return ticket >> 32;
+}
+int workers_of(uint64_t ticket) {
+    return static_cast<int>(ticket >> 22 & 1023);
+}
+int64_t chunks_of(uint64_t ticket) {
+    return static_cast<int64_t>(ticket >> 11 & 2047);
+}
+int64_t next_of(uint64_t ticket) {
+    return static_cast<int64_t>(ticket & 2047);
+}
 
 void relax() {
 #if defined(__x86_64__)
@@ -44,9 +52,13 @@ Crew& Crew::instance() {
     return *crew;
 }
 
-bool Crew::try_take() { return mutex_.try_lock(); }
+bool Crew::try_take() {
+    return mutex_.try_lock();
+}
 
-void Crew::give_back() { mutex_.unlock(); }
+void Crew::give_back() {
+    mutex_.unlock();
+}
 
 int Crew::grow(int count) {
     if (process_ != getpid()) {  // a forked child has none of its parent's threads

@@ -42,8 +42,8 @@ class Crew {
     int64_t process_ = 0;
 
     // Round, worker limit, chunks and next chunk in one word: claiming a chunk is one compare-and-swap, which fails for
-    // anyone who looked at an earlier round. The rest of a round is fixed before its ticket is published and stays until
-    // its last chunk is done, so whoever holds a chunk may read it.
+    // anyone who looked at an earlier round. The rest of a round is fixed before its ticket is published and stays
+    // until its last chunk is done, so whoever holds a chunk may read it.
     alignas(64) std::atomic<uint64_t> ticket_{0};
     std::atomic<int64_t> tasks_{0};
     std::atomic<Work> work_{nullptr};

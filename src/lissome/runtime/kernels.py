@@ -141,8 +141,8 @@ def pack_conv(weight: CodedWeight, shape: ConvShape, choice: Choice) -> native.P
     return native.pack_rows(matrix(weight, transposed=True), shape.k, shape.depth)
 
 
-def pack_affine(scale: NDArray[np.float32], shift: NDArray[np.float32]) -> native.Packed:
-    """Scale and shift a channel, each of shape (channels,)."""
+def pack_affine(scale: NDArray[np.float64], shift: NDArray[np.float64]) -> native.Packed:
+    """Scale and shift a channel, each of shape (channels,); rounded to float32 here."""
     return native.pack_rows(np.concatenate([scale, shift]).astype(np.float32), 2, scale.size)
 
 

@@ -135,7 +135,9 @@ class _Planner:
                 self.specs[written] = self.specs[name]
                 kernel = f"unary_f32_copy_{self.isa}"
                 count = (self.elements(name),)
-                copy = Step((name,), "copy", kernel, "another name", (self.source(name),), written, count, work=count[0])
+                copy = Step(
+                    (name,), "copy", kernel, "another name", (self.source(name),), written, count, work=count[0]
+                )
                 steps.append(copy)
             self.written[name] = written
         return steps
@@ -218,7 +220,8 @@ class _Planner:
             factor = scale / np.sqrt(variance + shapes.epsilon(node))
         shift = offset - mean * factor
         packed = self.packed(
-            (node.outputs[0], "affine"), lambda: kernels.pack_affine(factor.astype(np.float32), shift.astype(np.float32))
+            (node.outputs[0], "affine"),
+            lambda: kernels.pack_affine(factor.astype(np.float32), shift.astype(np.float32)),
         )
         shape = self.shape(node.inputs[0])
         parts = (shape[0], shape[1], math.prod(shape[2:]))
