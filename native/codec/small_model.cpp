@@ -8,17 +8,29 @@ using small_detail::direction;
 // No tensor has more columns, so longer ones cannot be linked to.
 constexpr std::uint64_t kMaxLinked = 65536;
 
+// What a survivor radiates to the pixels after it, down to five rows below and five columns to either side: 64 at
+// distance 1, falling by exp(-0.6) a pixel.
+constexpr int kReach = 5;
+constexpr std::array<std::array<std::uint32_t, 2 * kReach + 1>, kReach + 1> kHeat{{
+    {0, 0, 0, 0, 0, 0, 64, 35, 19, 11, 6},
+    {5, 10, 17, 30, 50, 64, 50, 30, 17, 10, 5},
+    {5, 8, 13, 21, 30, 35, 30, 21, 13, 8, 5},
+    {4, 6, 9, 13, 17, 19, 17, 13, 9, 6, 4},
+    {3, 4, 6, 8, 10, 11, 10, 8, 6, 4, 3},
+    {2, 3, 4, 5, 5, 6, 5, 5, 4, 3, 2},
+}};
+
 constexpr MixRates kMaskRates{3932, 655};
 constexpr MixRates kCodeRates{2621, 655};
 
 }  // namespace
 
 SmallModel::SmallModel()
-    : mask_bit_(6, 32, 65536 / 4, kMaskRates, kLimit),
+    : mask_bit_(8, 8, 65536 / 4, kMaskRates, kLimit),
       sign_bit_(8, 1, 65536 / 5, kCodeRates, kLimit),
       magnitude_bit_(256, 8, 65536 / 5, kCodeRates, kLimit),
       mask_{std::vector<Counter>(12 * 64), std::vector<Counter>(32 * 8), std::vector<Counter>(16 * 16 * 8),
-            std::vector<Counter>(8 * 32)},
+            std::vector<Counter>(8 * 32), std::vector<Counter>(12 * 8 * 8)},
       sign_{std::vector<Counter>(81), std::vector<Counter>(17 * 8), std::vector<Counter>(27)},
       magnitude_{std::vector<Counter>(kNodes * 2),  std::vector<Counter>(kNodes * 8),
                  std::vector<Counter>(kNodes * 16), std::vector<Counter>(kNodes * 16),
@@ -49,6 +61,7 @@ void SmallModel::begin(const SmallTensor& tensor) {
     pixel_sign_.assign(pixels, Counter{});
     columns_.assign(columns, Column{});
     for (std::vector<int>& row : rows_) row.assign(columns, 0);
+    heat_.assign(columns, 0);
     survivors_.clear();
     column_link_ = nullptr;
     row_link_ = nullptr;
@@ -93,6 +106,17 @@ SmallModel::Near SmallModel::look_around(const Spot& at) const {
     };
 }
 
+void SmallModel::radiate(const Spot& at) {
+    const auto width = static_cast<std::ptrdiff_t>(tensor_.layout.width);
+    const auto x = static_cast<std::ptrdiff_t>(at.x);
+    for (std::size_t down = 0; down <= kReach && at.y + down < tensor_.layout.height; ++down) {
+        const std::size_t row_start = at.column - at.x + down * tensor_.layout.width;
+        for (std::ptrdiff_t to = std::max<std::ptrdiff_t>(x - kReach, 0); to < std::min(x + kReach + 1, width); ++to) {
+            heat_[row_start + static_cast<std::size_t>(to)] += kHeat[down][static_cast<std::size_t>(to - x + kReach)];
+        }
+    }
+}
+
 void SmallModel::note_survivor(const Spot& at, int sign, std::uint32_t magnitude) {
     const int signed_magnitude = sign != 0 ? static_cast<int>(magnitude) + 1 : -static_cast<int>(magnitude) - 1;
     Column& column = columns_[at.column];
@@ -104,6 +128,7 @@ void SmallModel::note_survivor(const Spot& at, int sign, std::uint32_t magnitude
     row_.last = at.column + 1;
     row_.last_signed = signed_magnitude;
     rows_[0][at.column] = signed_magnitude;
+    if (pixel_.size() > 1) radiate(at);
     const Layout& layout = tensor_.layout;
     for (std::size_t y = at.y > 0 ? at.y - 1 : 0; y < std::min(at.y + 2, layout.height); ++y) {
         for (std::size_t x = at.x > 0 ? at.x - 1 : 0; x < std::min(at.x + 2, layout.width); ++x) {

@@ -81,18 +81,19 @@ class SmallModel {
     void end_row(bool alive);
     Near look_around(const Spot& at) const;
     int at_pixel(const Spot& at, std::size_t up, std::ptrdiff_t right) const;
+    void radiate(const Spot& at);
     void note_survivor(const Spot& at, int sign, std::uint32_t magnitude);
     std::size_t coarse(std::uint64_t sum, std::uint64_t count) const;
     std::size_t link_of(const std::vector<std::uint32_t>* link, std::size_t index) const;
 
-    static constexpr int kLimit = 255;
+    static constexpr int kLimit = Counter::kMaxLimit;
     static constexpr std::size_t kNodes = 272;  // of a magnitude's tree: 256, then one for each deeper bit
 
     // Kept from tensor to tensor.
-    MixedBit<6> mask_bit_;
+    MixedBit<7> mask_bit_;
     MixedBit<6> sign_bit_;
     MixedBit<7> magnitude_bit_;
-    std::array<std::vector<Counter>, 4> mask_;
+    std::array<std::vector<Counter>, 5> mask_;
     std::array<std::vector<Counter>, 3> sign_;
     std::array<std::vector<Counter>, 8> magnitude_;
     Counter any_sign_;
@@ -111,6 +112,7 @@ class SmallModel {
     std::vector<Counter> pixel_sign_;
     std::vector<Column> columns_;
     std::array<std::vector<int>, 4> rows_;  // signed magnitudes of this row, and of the live rows before
+    std::vector<std::uint32_t> heat_;       // at each column: what this row's survivors radiate to later pixels
     std::vector<std::uint32_t> survivors_;  // of each row
     const std::vector<std::uint32_t>* column_link_ = nullptr;
     const std::vector<std::uint32_t>* row_link_ = nullptr;
@@ -149,6 +151,7 @@ void SmallModel::code_row(Coder& coder, SymbolRow symbols) {
     }
     std::rotate(rows_.begin(), rows_.end() - 1, rows_.end());
     std::fill(rows_[0].begin(), rows_[0].end(), 0);
+    std::fill(heat_.begin(), heat_.end(), 0);
     Spot at{};
     for (at.channel = 0; at.channel < layout.channels; ++at.channel) {
         slice_ = Counter{};
@@ -202,14 +205,18 @@ bool SmallModel::code_mask(Coder& coder, bool survives, const Spot& at, const Ne
         (Logistic::ln((std::uint64_t{row_.survivors} + 1) << 16) - Logistic::ln(row_.expected + 65536)) >> 8);
     row_.expected += static_cast<std::uint64_t>(Logistic::squash(column_logit));
 
+    // How near the row's survivors are in the image.
+    const std::uint64_t heat = heat_[at.column];
+    const int heat_logit = Logistic::clamp((Logistic::ln(heat + 16) - Logistic::ln(24)) >> 8);
+    const auto heat_band = static_cast<std::size_t>(
+        std::min<std::int64_t>(2 * (Logistic::ln(heat + 4) - Logistic::ln(4)) / Logistic::ln(2), 7));
+
     const std::size_t density_band = band(column_logit, -1500, 150, 12);
     const std::size_t excess_band = band(row_excess, -500, 120, 8);
     const auto set = [](int z) { return static_cast<std::size_t>(z != 0); };
     const std::size_t beside = set(near.west) + 2 * set(near.north) + 4 * set(near.northwest) +
                                8 * set(near.northeast) + 16 * set(near.before) +
                                32 * (set(near.west2) | set(near.north2));
-    const std::size_t crowd = 2 * set(near.west) + 2 * set(near.north) + set(near.northwest) + set(near.northeast) +
-                              set(near.west2) + set(near.north2);
     const std::size_t j = at.column;
     const std::size_t above = set(rows_[1][j]) + 2 * set(rows_[2][j]) + 4 * set(rows_[3][j]) +
                               8 * (j > 0 ? set(rows_[1][j - 1]) : 0) +
@@ -217,17 +224,17 @@ bool SmallModel::code_mask(Coder& coder, bool survives, const Spot& at, const Ne
     const std::size_t links = link_of(column_link_, j) * 16 + link_of(row_link_, row_index_);
     const std::size_t gap = log_band(row_.last != 0 ? j - row_.last + 2 : 0, 7);
 
-    const MixedBit<6>::Contexts contexts{
+    const MixedBit<7>::Contexts contexts{
         &slice_,
         &pixel_[at.pixel],
         &mask_[0][density_band * 64 + beside],
         &mask_[1][above + 32 * log_band(column.survivors, 7)],
         &mask_[2][links * 8 + excess_band],
         &mask_[3][gap * 32 + set(near.before) * 2 + set(near.before2) + 4 * log_band(row_.survivors, 7)],
+        &mask_[4][(density_band * 8 + heat_band) * 8 + excess_band],
     };
-    const int base = Logistic::clamp(column_logit + row_excess);
-    const bool bit = mask_bit_.code(coder, survives, base, contexts, std::min<std::size_t>(crowd, 5),
-                                    excess_band * 4 + std::min<std::size_t>(live_rows_ >> 3, 3)) != 0;
+    const int base = column_logit + (row_excess * 179 >> 8) + (pixel_.size() > 1 ? heat_logit >> 1 : 0);
+    const bool bit = mask_bit_.code(coder, survives, Logistic::clamp(base), contexts, heat_band, excess_band) != 0;
     density_.update(bit, Counter::kMaxLimit);
     return bit;
 }
