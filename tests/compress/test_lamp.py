@@ -9,7 +9,8 @@ from torch import nn
 
 from lissome.compress.apply import compress_, groups
 from lissome.compress.prune import Lamp, Magnitude
-from lissome.compress.prune.lamp import lamp, position_bits
+from lissome.compress.prune.lamp import lamp
+from lissome.compress.prune.rate import position_bits
 from lissome.compress.recipe import Recipe
 from lissome.compress.schedule import Cubic
 from lissome.errors import RecipeError

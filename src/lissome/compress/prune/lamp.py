@@ -4,12 +4,7 @@ A weight's score is its square over the sum of squares of all weights of its lay
 relative distortion that removing it adds to a layer from which the smaller ones have gone. Scores of different layers
 compare, so one global sparsity finds each layer's share, and no layer is emptied.
 
-With `rate`, the score is divided by the bits that the weight will cost in the file. A survivor far from all others
-costs more than one in a busy row and column: with row counts r_i and column counts c_j of the current mask, its
-position costs about −log2(r_i · c_j / Σr). Pruning by distortion per bit leaves fewer live neurons and inputs at the
-same accuracy, and the packer's context models find the order in it. (The trade of distortion against rate is the
-classical one, e.g. Wiedemann et al., "DeepCABAC", 2020, section IV; applying it to the choice of survivors while
-training is lissome's own.)
+With `rate`, the score is divided by the bits that the weight will cost in the file (rate.py).
 """
 
 from __future__ import annotations
@@ -22,11 +17,8 @@ import torch
 from torch import Tensor
 
 from lissome.compress.method import Member, Method, refuse
-from lissome.compress.prune.magnitude import Mask, keep_largest, set_masks
+from lissome.compress.prune.magnitude import Mask, settle_global
 from lissome.errors import RecipeError
-
-#: bits that a survivor's code costs beside its position, about the entropy of a small codebook
-CODE_BITS = 3.5
 
 
 @dataclass(frozen=True)
@@ -51,22 +43,8 @@ class Lamp(Method):
             raise refuse(self, where, "the weight has no entries", "Leave the layer out of the recipe")
         return Mask(self, where, weight)
 
-    @torch.no_grad()
     def settle(self, members: Sequence[Member], fraction: float) -> None:
-        if fraction <= 0:
-            for member in members:
-                member.parametrization.mask.fill_(value=True)
-            return
-        scores = []
-        for member in members:
-            mask = member.parametrization.mask
-            score = lamp(member.weight() * mask)
-            if self.rate:
-                score = score / (position_bits(mask) + CODE_BITS)
-            scores.append(torch.where(mask, score, -torch.ones_like(score)))
-        joint = keep_largest(torch.cat([score.flatten() for score in scores]), self.sparsity * fraction)
-        parts = torch.split(joint, [score.numel() for score in scores])
-        set_masks(self, members, [part.view_as(score) for part, score in zip(parts, scores, strict=True)])
+        settle_global(self, members, lambda member: lamp(member.weight()), self.sparsity * fraction, rate=self.rate)
 
 
 def lamp(weight: Tensor) -> Tensor:
@@ -77,11 +55,3 @@ def lamp(weight: Tensor) -> Tensor:
     score = torch.zeros_like(square)
     score[order] = ordered / tail.clamp(min=torch.finfo(torch.float64).tiny)
     return score.to(weight.dtype).view(weight.shape)
-
-
-def position_bits(mask: Tensor) -> Tensor:
-    """Bits that the position of each entry costs, were it kept, by the row and column counts of `mask` (K, ...)."""
-    table = mask.reshape(mask.shape[0], -1).double() if mask.dim() > 1 else mask.reshape(1, -1).double()
-    rows, columns = table.sum(1, keepdim=True) + 0.5, table.sum(0, keepdim=True) + 0.5
-    chance = (rows * columns / (table.sum() + 1)).clamp(max=0.9)
-    return -torch.log2(chance).to(torch.float32).view(mask.shape)

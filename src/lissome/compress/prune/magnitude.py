@@ -7,7 +7,7 @@ what was pruned stays pruned while the rest is retrained.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from lissome.compress.method import Member, Method, Parametrization, refuse
+from lissome.compress.prune.rate import per_bit
 from lissome.errors import RecipeError
 from lissome.weights import CodedWeight, Dense, Sparse
 
@@ -85,15 +86,14 @@ class Magnitude(Method):
             for member in members:
                 member.parametrization.mask.fill_(value=True)
             return
+        if self.sparsity is not None and self.scope == "global":
+            settle_global(self, members, lambda m: m.weight().abs(), self.sparsity * fraction, rate=False)
+            return
         scores = [self._score(member) for member in members]
         if self.sparsity is None:
             masks = [score >= self._cut(member, fraction) for score, member in zip(scores, members, strict=True)]
-        elif self.scope == "layer":
-            masks = [keep_largest(score, self.sparsity * fraction) for score in scores]
         else:
-            joint = keep_largest(torch.cat([score.flatten() for score in scores]), self.sparsity * fraction)
-            parts = torch.split(joint, [score.numel() for score in scores])
-            masks = [part.view_as(score) for part, score in zip(parts, scores, strict=True)]
+            masks = [keep_largest(score, self.sparsity * fraction) for score in scores]
         set_masks(self, members, masks)
 
     @staticmethod
@@ -107,6 +107,28 @@ class Magnitude(Method):
             return self.threshold * fraction
         deviation = float(member.parametrization(member.weight()).double().std(correction=0))
         return float(self.quality or 0.0) * fraction * deviation
+
+
+@torch.no_grad()
+def settle_global(
+    method: Method, members: Sequence[Member], saliency: Callable[[Member], Tensor], sparsity: float, *, rate: bool
+) -> None:
+    """Rank the weights of all members together by `saliency` (per coded bit, with `rate`), and mask the lowest ones.
+
+    What is pruned already stays pruned; sparsity 0 takes all masks off. Raises RecipeError as `set_masks` does.
+    """
+    if sparsity <= 0:
+        for member in members:
+            member.parametrization.mask.fill_(value=True)
+        return
+    scores = []
+    for member in members:
+        mask = member.parametrization.mask
+        score = per_bit(saliency(member), mask) if rate else saliency(member)
+        scores.append(torch.where(mask, score, -torch.ones_like(score)))
+    joint = keep_largest(torch.cat([score.flatten() for score in scores]), sparsity)
+    parts = torch.split(joint, [score.numel() for score in scores])
+    set_masks(method, members, [part.view_as(score) for part, score in zip(parts, scores, strict=True)])
 
 
 def keep_largest(score: Tensor, sparsity: float) -> Tensor:

@@ -1,0 +1,80 @@
+"""Fisher pruning: the weights whose removal costs the loss least go (Theis et al. 2018; after LeCun et al. 1989).
+
+Optimal brain damage estimates what removing a weight costs by the diagonal of the Hessian, ½ h w². For a loss that is a
+log likelihood, the Hessian's diagonal is close to the mean squared gradient (the empirical Fisher information), which
+training computes anyway: the saliency is w² E[g²]. Gradients compare across layers, so one sparsity over all of them
+finds each layer's share; no heuristic is needed for it. ("Faster gaze prediction with dense networks and Fisher
+pruning", section 2.2; "Optimal brain damage", section 2.2.)
+
+The parametrization keeps a running mean of the squared gradient, so at least one backward pass comes before a settling
+that is worth anything: use a schedule. With `rate` the saliency is divided by the bits that the weight costs (rate.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from lissome.compress.method import Member, Method, refuse
+from lissome.compress.prune.lamp import lamp
+from lissome.compress.prune.magnitude import Mask, settle_global
+from lissome.errors import RecipeError
+
+#: decay of the running mean of squared gradients per backward pass: it remembers about the last 1,000, as Adam's does
+DECAY = 0.999
+
+
+class ObservedMask(Mask):
+    """weight × mask, and the running mean of the squared gradient. Buffer `moment`: of the weight's shape and dtype."""
+
+    moment: Tensor
+
+    def __init__(self, method: Method, where: str, weight: Tensor) -> None:
+        super().__init__(method, where, weight)
+        self.register_buffer("moment", torch.zeros_like(weight))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        masked = super().forward(weight)
+        if self.training and masked.requires_grad:
+            masked.register_hook(self._observe)
+        return masked
+
+    @torch.no_grad()
+    def _observe(self, gradient: Tensor) -> None:
+        self.moment.mul_(DECAY).addcmul_(gradient, gradient, value=1 - DECAY)
+
+
+@dataclass(frozen=True)
+class Fisher(Method):
+    """Prune all weights under the rule together to one global sparsity, ranked by w² E[g²].
+
+    sparsity: share of weights to remove, in [0, 1). rate: rank by saliency per coded bit instead of by saliency.
+    Before any gradient was seen the ranking is LAMP's. Raises RecipeError for a sparsity out of range.
+    """
+
+    family: ClassVar[str] = "prune"
+
+    sparsity: float = 0.9
+    rate: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.sparsity < 1:
+            raise RecipeError(f"prune.Fisher: sparsity is a share in [0, 1), not {self.sparsity!r}")
+
+    def parametrize(self, weight: Tensor, where: str) -> ObservedMask:
+        if weight.numel() == 0:
+            raise refuse(self, where, "the weight has no entries", "Leave the layer out of the recipe")
+        return ObservedMask(self, where, weight)
+
+    def settle(self, members: Sequence[Member], fraction: float) -> None:
+        settle_global(self, members, saliency, self.sparsity * fraction, rate=self.rate)
+
+
+def saliency(member: Member) -> Tensor:
+    """w² E[g²] of each entry; the LAMP score while no gradient has been seen yet."""
+    moment: Tensor = member.parametrization.moment
+    return member.weight().square() * moment if moment.any() else lamp(member.weight())
