@@ -7,6 +7,7 @@ import contextlib
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twins_text import decode_text as decode_plainly
 
 from lissome.errors import FormatError, LimitError
 from lissome.pack import prime
@@ -24,6 +25,23 @@ pytestmark = pytest.mark.native
 def test_decode_inverts_encode(data, start):
     """Any bytes come back, whatever the prime."""
     assert decode_text(encode_text(data, start), start, max_bytes=len(data)) == data
+
+
+@given(st.one_of(st.binary(max_size=80), st.text("abc:,", max_size=80).map(str.encode)), st.just(PRIME[:30]))
+@settings(deadline=None, max_examples=25)
+def test_the_twin_reads_every_text(data, start):
+    """A second decoder, in plain Python and written from the document, finds the same text."""
+    assert decode_plainly(encode_text(data, start), start) == data
+
+
+def test_the_twin_reads_with_a_long_prime():
+    """The second decoder follows matches, words and learnt weights over a real text."""
+    assert decode_plainly(encode_text(TEXT + TEXT, PRIME * 3), PRIME * 3) == TEXT + TEXT
+
+
+def test_bytes_that_never_change():
+    """What one version writes every later one writes and reads."""
+    assert encode_text(TEXT, PRIME).hex() == "e501e0e2c7a26c2dd600d36b332b62caed"
 
 
 @pytest.mark.parametrize("data", [b"", b"\0" * 5000, bytes(range(256)) * 40, b"ab" * 3000, b"\xff" * 70_000])
