@@ -1,7 +1,7 @@
 """A second reader of .liss files: plain Python, slow, written from docs/format.md and docs/coders.md alone.
 
-It shares no code with lissome but the text coder, which is handed in. It reads files of the profile *huffman*, and files
-of the others that have no index streams.
+It shares no code with lissome but the text coder, which is handed in. It reads files of the profile *huffman*, and
+those of the others that have no index streams.
 """
 
 from __future__ import annotations
