@@ -19,12 +19,17 @@ from lissome.graph.shapes import ConvShape, GemmShape
 from lissome.runtime.native import native
 from lissome.weights import Codebook, CodedWeight, Sparse
 
-# Share of weights left below which the sparse kernel wins; measured by bench/sparse_break_even.py on AMD Zen 4, one
-# thread, over the shapes listed there. Between the machines and shapes measured the point moves by a factor of two;
-# these are on the cautious side.
-BREAK_EVEN: Final = {"gemm_f32_sparse_row": 0.25, "gemm_f32_sparse_batch": 0.25, "conv_f32_sparse": 0.25}
-# Rows of x from which a transposed batch beats a gather for each row.
-BATCH_FROM: Final = 4
+# Share of weights left below which the sparse kernel wins: measured by bench/sparse_break_even.py on AMD Zen 4, one
+# thread, AVX-512. The layers measured there meet at 10 to 55 % with few rows of x (the low end while the dense weight
+# stays in the second-level cache), 16 to 36 % with 16 rows, 33 to 43 % with 64 rows, and 30 to 100 % for convolutions.
+ROW_BELOW: Final = 0.12
+BATCH_BELOW: Final = 0.15
+LARGE_BATCH_BELOW: Final = 0.3
+CONV_BELOW: Final = 0.3
+# Rows of x from which a transposed batch beats a gather for each row (between 6 and 14 there), and from which the
+# transposition hardly counts.
+BATCH_FROM: Final = 8
+LARGE_BATCH_FROM: Final = 32
 
 
 @dataclass(frozen=True)
@@ -72,21 +77,23 @@ def density(weight: CodedWeight) -> float:
 
 def choose_gemm(shape: GemmShape, left: float, isa: str) -> Choice:
     """The kernel of a linear layer of which the share `left` of the weights is not zero."""
-    many = shape.m >= BATCH_FROM
-    sparse = "gemm_f32_sparse_batch" if many else "gemm_f32_sparse_row"
-    return _choose(sparse, "gemm_f32_panels", left, isa, f"batch {shape.m}")
+    if shape.m < BATCH_FROM:
+        sparse, below = "gemm_f32_sparse_row", ROW_BELOW
+    else:
+        sparse, below = "gemm_f32_sparse_batch", BATCH_BELOW if shape.m < LARGE_BATCH_FROM else LARGE_BATCH_BELOW
+    return _choose(f"{sparse}_{isa}", f"gemm_f32_panels_{isa}", left, below, f"batch {shape.m}")
 
 
 def choose_conv(shape: ConvShape, left: float, isa: str) -> Choice:
     """The kernel of a convolution of which the share `left` of the weights is not zero."""
-    return _choose("conv_f32_sparse", "conv_f32_im2col", left, isa, f"{shape.p}x{shape.q} outputs")
+    what = f"{shape.p}x{shape.q} outputs"
+    return _choose(f"conv_f32_sparse_{isa}", f"conv_f32_im2col_{isa}", left, CONV_BELOW, what)
 
 
-def _choose(sparse: str, dense: str, left: float, isa: str, what: str) -> Choice:
-    limit = BREAK_EVEN[sparse]
-    if left < limit:
-        return Choice(f"{sparse}_{isa}", f"{left:.1%} of weights left, sparse wins below {limit:.0%}; {what}", True)
-    return Choice(f"{dense}_{isa}", f"{left:.1%} of weights left, dense wins from {limit:.0%}; {what}", False)
+def _choose(sparse: str, dense: str, left: float, below: float, what: str) -> Choice:
+    if left < below:
+        return Choice(sparse, f"{left:.1%} of weights left, sparse wins below {below:.0%}; {what}", sparse=True)
+    return Choice(dense, f"{left:.1%} of weights left, dense wins from {below:.0%}; {what}", sparse=False)
 
 
 def panel_width(kernel: str) -> int:
