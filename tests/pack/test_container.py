@@ -295,3 +295,17 @@ def test_varints_round_trip(value):
     coded = framing.varint(value)
     assert len(coded) == max(1, -(-value.bit_length() // 7))
     assert framing._read_varint(memoryview(coded), 0, "x") == (value, len(coded))
+
+
+def test_a_header_that_no_reader_would_unpack_is_not_written():
+    """A recipe that compresses like a bomb is refused when saving, so that what is saved can be loaded."""
+    net = Network(mlp().graph, mlp().weights, "#" * 200_000)
+    with pytest.raises(LimitError, match="is more than a file may have; shorten the recipe or the names"):
+        pack(net)
+
+
+def test_a_sparse_weight_with_values_of_unknown_kind_is_refused():
+    """Kinds nest, and an inner kind that a file cannot hold is refused like an outer one."""
+    net = network_of(Sparse((4,), np.array([0, 2]), _Foreign()))
+    with pytest.raises(WeightError, match=r"weight 'w0' is a _Foreign, which a \.liss file cannot hold yet"):
+        pack(net)
