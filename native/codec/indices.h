@@ -16,9 +16,9 @@ inline constexpr std::uint32_t kMaxAlphabet = 65536;
 
 // What the (untrusted) header says of one tensor.
 struct IndexSpec {
-    std::uint64_t size;      // elements of the dense tensor, below kMaxSize
-    bool sparse;             // whether positions are coded
-    std::uint32_t alphabet;  // codes are below it; 1 to kMaxAlphabet
+    std::uint64_t size;                // elements of the dense tensor, below kMaxSize
+    bool sparse;                       // whether positions are coded
+    std::uint32_t alphabet;            // codes are below it; 1 to kMaxAlphabet
     std::vector<std::uint64_t> shape;  // its product is size; only `small` looks at it
 };
 

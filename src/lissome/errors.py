@@ -7,6 +7,7 @@
     ├── WeightError      NaN, infinite or inconsistent weights (also a ValueError)
     ├── FormatError      a file that is damaged, hostile, truncated or of another version (also a ValueError)
     ├── LimitError       a file that needs more memory than the caller allows
+    ├── TrainingError    a training run that diverged
     ├── UnsupportedShape a kernel or an engine that refuses a shape, dtype or operator (also a ValueError)
     ├── DataError        a data set that is missing or damaged
     ├── NativeMissing    the compiled part of lissome is absent (also an ImportError)
@@ -44,6 +45,10 @@ class FormatError(LissomeError, ValueError):
 
 class LimitError(LissomeError):
     """Reading a file would need more memory than the caller allows."""
+
+
+class TrainingError(LissomeError):
+    """A training run diverged: the loss became NaN or infinite."""
 
 
 class UnsupportedShape(LissomeError, ValueError):

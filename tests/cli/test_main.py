@@ -60,7 +60,7 @@ RAISED = [
     (errors.FormatError("bad file"), FAILED, "bad file"),
     (errors.DataError("no files"), FAILED, "no files"),
     (OSError(28, "No space left on device", "out.liss"), FAILED, "out.liss: No space left on device"),
-    (FloatingPointError("the loss is nan"), FAILED, "training diverged: the loss is nan"),
+    (errors.TrainingError("training diverged: the loss is nan"), FAILED, "training diverged: the loss is nan"),
     (ZeroDivisionError("oops"), FAILED, "unexpected ZeroDivisionError: oops (--debug"),
     (KeyboardInterrupt(), INTERRUPTED, "interrupted"),
 ]

@@ -9,7 +9,7 @@ from torch import nn
 
 from lissome.compress.recipe import Fit
 from lissome.data import Split
-from lissome.errors import DataError, RecipeError
+from lissome.errors import DataError, RecipeError, TrainingError
 from lissome.train import distill
 from lissome.train.fit import accuracy, fit, optimizer_for
 
@@ -97,7 +97,7 @@ def test_a_loss_that_is_not_finite_ends_the_training(make_network, quadrants):
     model, saved = make_network(), []
     with torch.no_grad():
         model[0].weight.fill_(float("nan"))
-    with pytest.raises(FloatingPointError, match=r"the loss is nan in epoch 1: lower lr \(now 0.001\)"):
+    with pytest.raises(TrainingError, match=r"training diverged: the loss is nan in epoch 1: lower lr \(now 0.001\)"):
         fit(model, quadrants.train, Fit(epochs=2, batch=24), seed=(0,), on_epoch=lambda *_: saved.append(1))
     assert not saved
 

@@ -68,8 +68,6 @@ def _explain(error: Exception, arguments: Sequence[str]) -> tuple[str, int]:
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror or error}", FAILED
-    if isinstance(error, FloatingPointError):
-        return f"training diverged: {error}", FAILED
     format_message = getattr(error, "format_message", None)
     if format_message is not None:  # typer's and click's own errors, whichever of the two this typer raises
         context = getattr(error, "ctx", None)

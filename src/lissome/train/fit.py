@@ -14,7 +14,7 @@ from torch import nn
 from lissome.compress.recipe import Fit
 from lissome.compress.schedule import Schedule
 from lissome.data import Split
-from lissome.errors import DataError, RecipeError
+from lissome.errors import DataError, RecipeError, TrainingError
 from lissome.train import distill
 from lissome.train.batches import Batches
 
@@ -49,7 +49,7 @@ def fit(
     the same inputs. schedule: stepped after each optimizer step. optimizer: one restored from a checkpoint, when
     resuming. torch's own generator (dropout) is seeded for every epoch, and put back at the end.
 
-    Raises RecipeError for distillation without a teacher, FloatingPointError when the loss becomes NaN or infinite: the
+    Raises RecipeError for distillation without a teacher, TrainingError when the loss becomes NaN or infinite: the
     learning rate is too high.
     """
     if options.distill > 0 and teacher is None:
@@ -81,7 +81,9 @@ def fit(
                 if on_step is not None:
                     on_step()
         if not math.isfinite(running):
-            raise FloatingPointError(f"the loss is {running} in epoch {epoch + 1}: lower lr (now {options.lr:g})")
+            raise TrainingError(
+                f"training diverged: the loss is {running} in epoch {epoch + 1}: lower lr (now {options.lr:g})"
+            )
         if on_epoch is not None:
             on_epoch(epoch + 1, running / len(batches), optimizer)
 
