@@ -1,4 +1,4 @@
-"""Fisher pruning: the running mean of squared gradients, the saliency, and what happens before any gradient was seen."""
+"""Fisher pruning: the running mean of squared gradients, the saliency, and one-shot use before any gradient."""
 
 import pytest
 import torch
