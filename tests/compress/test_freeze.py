@@ -57,6 +57,18 @@ def test_a_compressed_network(name):
     assert ls.Recipe.from_toml(net.recipe) == recipe
 
 
+@pytest.mark.parametrize("name", models.names())
+def test_channels_last(name):
+    """A module whose weights lie in channels_last, as training leaves them, gives the same network as a plain one."""
+    torch.manual_seed(0)
+    model = models.build(name)
+    ls.compress_(model, [prune.Magnitude(sparsity=0.9), share.StraightThrough(clusters=6)])
+    example = torch.zeros(1, *model.input_shape)
+    plain = ls.freeze(model, example=example)
+    model.to(memory_format=torch.channels_last)
+    assert ls.freeze(model, example=example.to(memory_format=torch.channels_last)) == plain
+
+
 def test_the_model_is_untouched():
     """Parametrizations, training mode, gradients, weights and the model's class are as they were."""
     model = nn.Sequential(nn.Linear(6, 5), nn.Dropout(), nn.Linear(5, 2))

@@ -223,6 +223,7 @@ OPERATORS: Final[Mapping[str, Converter]] = {
     "aten.conv2d.padding": convolution,
     "aten.detach.default": unchanged,
     "aten.dropout.default": unchanged,  # traced in evaluation mode
+    "aten._unsafe_view.default": reshape,
     "aten.flatten.using_ints": reshape,
     "aten.leaky_relu.default": leaky_relu,
     "aten.linear.default": linear,

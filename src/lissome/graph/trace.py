@@ -57,7 +57,9 @@ def export(model: nn.Module, example: torch.Tensor | tuple[torch.Tensor, ...]) -
                 f"{tensor.dtype} {tuple(tensor.shape)}" if isinstance(tensor, torch.Tensor) else type(tensor).__name__
             )
             raise TraceError(f"example input {position} is {what}; a float32 tensor with the batch first is needed")
-    return _Translation(_program(model.eval(), examples)).result()
+    # A module in channels_last would be exported with copies and views that say nothing about what it computes.
+    plain = model.eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    return _Translation(_program(plain, tuple(tensor.contiguous() for tensor in examples))).result()
 
 
 def _program(model: nn.Module, examples: tuple[torch.Tensor, ...]) -> ExportedProgram:

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -100,7 +101,7 @@ def accuracy(model: nn.Module, split: Split, *, batch: int = 1000) -> float:
     model.eval()
     right = 0
     for start in range(0, len(split.labels), batch):
-        inputs = torch.from_numpy(split.images[start : start + batch]).float() / 255
+        inputs = torch.from_numpy(split.take(np.arange(start, min(start + batch, len(split)))).inputs())
         right += int((model(inputs).argmax(1).numpy() == split.labels[start : start + batch]).sum())
     model.train(was_training)
     return 100.0 * right / len(split.labels)

@@ -71,7 +71,7 @@ class Reassigned(Shared):
         if not self.count:
             return self.codes.long()
         centroids, order = rounded[: int(self.count)].sort()
-        ranks = torch.bucketize(weight.detach(), (centroids[1:] + centroids[:-1]) / 2)
+        ranks = torch.bucketize(weight.detach().contiguous(), (centroids[1:] + centroids[:-1]) / 2)
         codes = torch.where(self.codes > 0, 1 + order[ranks], 0)
         self.codes.copy_(codes)
         return codes
