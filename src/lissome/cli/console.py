@@ -44,7 +44,8 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     for row in rows:
         table.add_row(*row)
     console = Console(highlight=False)
-    console.print(table, width=max(console.width, console.measure(table).maximum), crop=False, soft_wrap=True)
+    wanted = console.measure(table, options=console.options.update(width=10_000)).maximum
+    console.print(table, width=max(console.width, wanted), crop=False, soft_wrap=True)
 
 
 class Shown(Protocol):
