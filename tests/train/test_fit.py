@@ -70,6 +70,27 @@ def test_the_learning_rate_is_a_cosine_to_zero(make_network, quadrants):
     assert found == [0.5 * 0.5 * (1 + math.cos(math.pi * k / 8)) for k in range(8)]
 
 
+def test_the_learning_rate_starts_anew_in_every_cycle(make_network, quadrants):
+    """With cycles, each is a cosine of its own: the first steps of all cycles have the peak rate."""
+    network = make_network()
+    options = Fit(epochs=4, batch=16, lr=0.5)
+    optimizer = optimizer_for(network, options)
+    found = []
+    fit(
+        network,
+        quadrants.train,
+        options,
+        seed=(0,),
+        optimizer=optimizer,
+        cycles=2,
+        on_step=lambda: found.append(optimizer.param_groups[0]["lr"]),
+    )
+    half = len(found) // 2
+    assert found[0] == found[half] == 0.5
+    assert found[:half] == found[half:]
+    assert found[half - 1] < 0.5
+
+
 def test_a_schedule_is_stepped_after_every_optimizer_step(make_network, quadrants):
     """As many schedule steps as optimizer steps."""
     calls = []

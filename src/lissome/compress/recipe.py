@@ -72,7 +72,8 @@ class Stage(Fit):
     """One stage of `lissome compress`: settle a family of methods (or none), then train.
 
     settle: "" (train as it is: the dense network first, or a last fine-tuning), or a family: "prune", "share".
-    schedule: "one-shot" (full strength, then train), "iterative" (`rounds` times: a step of strength, then train) or
+    schedule: "one-shot" (full strength, then train), "iterative" (`rounds` times: a step of strength, then
+    train, with a learning rate that starts anew) or
     "cubic" (Zhu and Gupta 2017: strength rises as 1 − (1 − t)³ over the first `ramp` share of the steps, then holds).
     """
 

@@ -41,6 +41,7 @@ def fit(
     schedule: Schedule | None = None,
     optimizer: torch.optim.Optimizer | None = None,
     start: int = 0,
+    cycles: int = 1,
     on_epoch: EpochEnd | None = None,
     on_step: Callable[[], None] | None = None,
 ) -> None:
@@ -48,7 +49,8 @@ def fit(
 
     seed: decides batches and shifts, together with the epoch's number. teacher: needed when options.distill > 0; given
     the same inputs. schedule: stepped after each optimizer step. optimizer: one restored from a checkpoint, when
-    resuming. torch's own generator (dropout) is seeded for every epoch, and put back at the end.
+    resuming. cycles: the learning rate starts anew this many times, for a schedule that prunes in rounds. torch's own
+    generator (dropout) is seeded for every epoch, and put back at the end.
 
     Raises RecipeError for distillation without a teacher, TrainingError when the loss becomes NaN or infinite: the
     learning rate is too high.
@@ -62,7 +64,7 @@ def fit(
         split, batch=options.batch, shift=options.shift, seed=seed, teacher=teacher, epochs=options.epochs
     )
     optimizer = optimizer or optimizer_for(model, options)
-    total = max(1, options.epochs * len(batches))
+    cycle = max(1, -(-options.epochs * len(batches) // cycles))
     model.train()
     for epoch in range(start, options.epochs):
         running = 0.0
@@ -70,7 +72,7 @@ def fit(
             torch.manual_seed(batches.entropy(epoch))
             for number, (inputs, labels, soft) in enumerate(batches.epoch(epoch), epoch * len(batches)):
                 for group in optimizer.param_groups:
-                    group["lr"] = options.lr * 0.5 * (1 + math.cos(math.pi * number / total))
+                    group["lr"] = options.lr * 0.5 * (1 + math.cos(math.pi * (number % cycle) / cycle))
                 logits = model(inputs)
                 value = distill.loss(logits, labels, soft, weight=options.distill, temperature=options.temperature)
                 optimizer.zero_grad()

@@ -114,6 +114,7 @@ def run(
             schedule=schedule,
             optimizer=state.optimizer,
             start=state.epoch,
+            cycles=stage.rounds if stage.schedule == "iterative" else 1,
             on_epoch=epoch_end,
         )
         state.accuracies.append((stage.settle or "train", accuracy(model, validation)))
