@@ -3,7 +3,7 @@
     python bench/deep_compression.py [--quick] [--json PATH] [--work DIR] [--data DIR] [--threads N]
 
 Every row of lissome's is a whole file, and its accuracy is the engine's on that file over the 10,000 test images. The
-full run makes the files anew with `lissome compress` and the recipes in examples/recipes (about two hours on two cores;
+full run makes the files anew with `lissome compress` and the recipes in examples/recipes (about an hour on two cores;
 stopped or killed, it goes on from its checkpoints under --work). --quick measures the files kept in examples/packed,
 which those recipes made. NNCodec, the reference coder of ISO/IEC 15938-17, codes the dense networks of
 ../shared/data/lenet in an environment of its own (`make bench-env`); where that or those are absent its rows are left
