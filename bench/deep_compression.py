@@ -24,11 +24,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from lissome.evaluate import evaluate
-from lissome.models.user import load_weights_
 
 import lissome as ls
 from lissome import data, models
+from lissome.evaluate import evaluate
+from lissome.models.user import load_weights_
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "data"
