@@ -44,6 +44,12 @@ def test_every_public_name_resolves(name):
     assert name == "__version__" or value.__doc__
 
 
+def test_public_names_are_the_lazy_ones_and_few():
+    """__all__ is written out for type checkers, says exactly what resolves lazily, and stays at 30 names or fewer."""
+    assert sorted(ls.__all__) == sorted(["__version__", *ls._HOME, *ls._MODULES])
+    assert len(ls.__all__) <= 30
+
+
 def test_an_unknown_name_is_an_attribute_error():
     """Lazy names do not swallow misspelt ones."""
     with pytest.raises(AttributeError, match="module 'lissome' has no attribute 'compres'"):

@@ -8,6 +8,7 @@
 
 #include "codec/logistic.h"
 #include "codec/range_coder.h"
+#include "codec/small_contexts.h"
 #include "codec/small_layout.h"
 #include "codec/small_model.h"
 

@@ -1,5 +1,6 @@
-// The context model of the coder small: which contexts foresee a weight's mask bit, sign and magnitude. Written once
-// for both directions: what `Coder::code` returns is the bit. Normative: docs/coder-small.md, "Model".
+// The context model of the coder small: what it keeps, and how it walks a row. Which contexts foresee each bit is in
+// small_contexts.h, which whoever codes includes. Written once for both directions: what `Coder::code` returns is the
+// bit. Normative: docs/coder-small.md, "Model".
 #pragma once
 
 #include <algorithm>
@@ -7,7 +8,6 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <span>
 #include <vector>
 
@@ -184,139 +184,6 @@ bool SmallModel::code_alive(Coder& coder, SymbolRow symbols) {
     was_alive_[1] = was_alive_[0];
     was_alive_[0] = alive;
     return alive;
-}
-
-template <class Coder>
-bool SmallModel::code_mask(Coder& coder, bool survives, const Spot& at, const Near& near) {
-    using namespace small_detail;
-    const Layout& layout = tensor_.layout;
-    const Column& column = columns_[at.column];
-    // How often this column and the pixels around it survived, the tensor's density counting as two rows.
-    const std::uint64_t around = (1 + (at.y > 0) + (at.y + 1 < layout.height)) *
-                                     static_cast<std::uint64_t>(1 + (at.x > 0) + (at.x + 1 < layout.width)) -
-                                 1;
-    const std::uint64_t prior = 2 * (3 + around) * density_.p();
-    const std::uint64_t hits = ((3 * std::uint64_t{column.survivors} + column.around) << 16) + prior;
-    const std::uint64_t tries = ((3 + around) * (live_rows_ + 2)) << 16;
-    const std::uint64_t misses = tries > hits ? tries - hits : 1;
-    const int column_logit = Logistic::clamp((Logistic::ln(hits + 1) - Logistic::ln(misses)) >> 8);
-    // How much more or less than its columns let expect this row has so far.
-    const int row_excess = Logistic::clamp(
-        (Logistic::ln((std::uint64_t{row_.survivors} + 1) << 16) - Logistic::ln(row_.expected + 65536)) >> 8);
-    row_.expected += static_cast<std::uint64_t>(Logistic::squash(column_logit));
-
-    // How near the row's survivors are in the image.
-    const std::uint64_t heat = heat_[at.column];
-    const int heat_logit = Logistic::clamp((Logistic::ln(heat + 16) - Logistic::ln(24)) >> 8);
-    const auto heat_band = static_cast<std::size_t>(
-        std::min<std::int64_t>(2 * (Logistic::ln(heat + 4) - Logistic::ln(4)) / Logistic::ln(2), 7));
-
-    const std::size_t density_band = band(column_logit, -1500, 150, 12);
-    const std::size_t excess_band = band(row_excess, -500, 120, 8);
-    const auto set = [](int z) { return static_cast<std::size_t>(z != 0); };
-    const std::size_t beside = set(near.west) + 2 * set(near.north) + 4 * set(near.northwest) +
-                               8 * set(near.northeast) + 16 * set(near.before) +
-                               32 * (set(near.west2) | set(near.north2));
-    const std::size_t j = at.column;
-    const std::size_t above = set(rows_[1][j]) + 2 * set(rows_[2][j]) + 4 * set(rows_[3][j]) +
-                              8 * (j > 0 ? set(rows_[1][j - 1]) : 0) +
-                              16 * (j + 1 < rows_[1].size() ? set(rows_[1][j + 1]) : 0);
-    const std::size_t links = link_of(column_link_, j) * 16 + link_of(row_link_, row_index_);
-    const std::size_t gap = log_band(row_.last != 0 ? j - row_.last + 2 : 0, 7);
-
-    const MixedBit<7>::Contexts contexts{
-        &slice_,
-        &pixel_[at.pixel],
-        &mask_[0][density_band * 64 + beside],
-        &mask_[1][above + 32 * log_band(column.survivors, 7)],
-        &mask_[2][links * 8 + excess_band],
-        &mask_[3][gap * 32 + set(near.before) * 2 + set(near.before2) + 4 * log_band(row_.survivors, 7)],
-        &mask_[4][(density_band * 8 + heat_band) * 8 + excess_band],
-    };
-    const int base = column_logit + (row_excess * 179 >> 8) + (pixel_.size() > 1 ? heat_logit >> 1 : 0);
-    const bool bit = mask_bit_.code(coder, survives, Logistic::clamp(base), contexts, heat_band, excess_band) != 0;
-    density_.update(bit, Counter::kMaxLimit);
-    return bit;
-}
-
-template <class Coder>
-std::uint32_t SmallModel::code_code(Coder& coder, std::uint32_t code, const Spot& at, const Near& near) {
-    const std::uint32_t split = tensor_.split;
-    const int sign = code_sign(coder, code >= split, at, near);
-    const std::uint32_t magnitude = code_magnitude(coder, sign != 0 ? code - split : split - 1 - code, sign, at, near);
-    note_survivor(at, sign, magnitude);
-    return sign != 0 ? split + magnitude : split - 1 - magnitude;
-}
-
-template <class Coder>
-int SmallModel::code_sign(Coder& coder, int sign, const Spot& at, const Near& near) {
-    using namespace small_detail;
-    if (tensor_.split == 0) return 1;
-    if (tensor_.split == tensor_.alphabet) return 0;
-    const int pull = 2 * (direction(near.west) + direction(near.north)) + direction(near.northwest) +
-                     direction(near.northeast) + direction(near.west2) + direction(near.north2);
-    const int balance = columns_[at.column].balance;
-    const std::size_t leaning = balance < -2 ? 0 : balance < 0 ? 1 : balance == 0 ? 2 : balance <= 2 ? 3 : 4;
-    const MixedBit<6>::Contexts contexts{
-        &row_.sign,
-        &slice_sign_,
-        &pixel_sign_[at.pixel],
-        &sign_[0][((sign_of(near.west) * 3 + sign_of(near.north)) * 3 + sign_of(near.northwest)) * 3 +
-                  sign_of(near.northeast)],
-        &sign_[1][static_cast<std::size_t>(pull + 8) * 8 + leaning],
-        &sign_[2][sign_of(near.before) * 9 + sign_of(near.before2) * 3 + sign_of(row_.last_signed)],
-    };
-    const int bit = sign_bit_.code(coder, sign, Logistic::stretch(any_sign_.p()), contexts,
-                                   std::min<std::size_t>(static_cast<std::size_t>(std::abs(pull)), 7), 0);
-    any_sign_.update(bit, kLimit);
-    return bit;
-}
-
-template <class Coder>
-std::uint32_t SmallModel::code_magnitude(Coder& coder, std::uint32_t magnitude, int sign, const Spot& at,
-                                         const Near& near) {
-    using namespace small_detail;
-    const std::uint32_t largest = sign != 0 ? tensor_.alphabet - 1 - tensor_.split : tensor_.split - 1;
-    std::uint64_t sum = 0;
-    std::uint64_t count = 0;
-    for (const int z :
-         {near.west, near.north, near.northwest, near.northeast, near.west2, near.north2, near.before, near.before2}) {
-        sum += static_cast<std::uint64_t>(std::abs(z));
-        count += z != 0 ? 1 : 0;
-    }
-    const Column& column = columns_[at.column];
-    const std::size_t s = static_cast<std::size_t>(sign);
-    const std::size_t near_size = coarse(sum, count);
-    const std::size_t column_size = coarse(column.magnitudes, column.survivors) * 2 + s;
-    const std::size_t row_size = coarse(row_.magnitudes, row_.survivors) * 2 + s;
-    const auto eighths = [&](int z) {
-        return std::min<std::size_t>(static_cast<std::size_t>(std::abs(z)) * 8 / (top_magnitude_ + 1), 7);
-    };
-    const std::size_t pair = eighths(row_.last_signed) * 8 + eighths(near.west);
-    const std::size_t pixel = pixel_.size() > 1 && pixel_.size() <= 32 ? at.pixel : 0;
-    const std::size_t rank =
-        std::min<std::size_t>((row_.survivors + 1) >> 2, 3) * 4 + std::min<std::size_t>(column.survivors + 1, 3);
-    std::uint32_t value = 0;
-    std::size_t node = 1;
-    for (int k = static_cast<int>(std::bit_width(top_magnitude_)) - 1; k >= 0; --k) {
-        if (value + (1U << k) > largest) {
-            node = node * 2;
-            continue;
-        }
-        const std::size_t n = node < 256 ? node : 256 + static_cast<std::size_t>(k);
-        Counter& base = magnitude_[7][n];
-        const MixedBit<7>::Contexts contexts{
-            &magnitude_[0][n * 2 + s],         &magnitude_[1][n * 8 + near_size], &magnitude_[2][n * 16 + column_size],
-            &magnitude_[3][n * 16 + row_size], &magnitude_[4][n * 64 + pair],     &magnitude_[5][n * 32 + pixel],
-            &magnitude_[6][n * 16 + rank],
-        };
-        const int bit = magnitude_bit_.code(coder, static_cast<int>(magnitude >> k & 1), Logistic::stretch(base.p()),
-                                            contexts, std::min<std::size_t>(node, 255), near_size);
-        base.update(bit, Counter::kMaxLimit);
-        node = node * 2 + static_cast<std::size_t>(bit);
-        value += static_cast<std::uint32_t>(bit) << k;
-    }
-    return value;
 }
 
 }  // namespace lissome

@@ -1,5 +1,5 @@
 // A coder for short texts: context mixing over bytes, started by reading a text known to both sides.
-// Normative: docs/coder-text.md.
+// Normative: docs/coder-small.md, section 5.
 #pragma once
 
 #include <cstdint>

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lissome import models
-from lissome.errors import LissomeError
+from lissome.errors import LissomeError, MissingExtra
 
 
 @pytest.mark.parametrize(("name", "parameters"), [("lenet-300-100", 266_610), ("lenet-5", 431_080)])
@@ -44,3 +44,15 @@ def test_unknown_network_lists_the_known_ones():
     """A wrong name is one clear error that says what exists."""
     with pytest.raises(LissomeError, match=r"unknown network 'lenet'; known: lenet-300-100, lenet-5"):
         models.build("lenet")
+
+
+@pytest.mark.parametrize(("module", "raised"), [("torch", MissingExtra), ("numpy", ModuleNotFoundError)])
+def test_only_missing_torch_is_called_missing_torch(monkeypatch, module, raised):
+    """Without torch one error says what to install; a network that lacks another module names that one."""
+
+    def import_module(_name):
+        raise ModuleNotFoundError(f"No module named {module!r}", name=module)
+
+    monkeypatch.setattr(models.importlib, "import_module", import_module)
+    with pytest.raises(raised, match=module):
+        models.build("lenet-5")

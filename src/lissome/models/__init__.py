@@ -36,6 +36,8 @@ def build(name: str) -> nn.Module:
     try:
         module = importlib.import_module(home)
     except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
         raise MissingExtra.of("torch", extra="train", needed_by=f"models.build({name!r})") from error
     model: nn.Module = getattr(module, kind)()
     return model

@@ -180,6 +180,7 @@ def _fixed_bytes(form: TensorForm) -> int:
 
 
 def decode(contents: Contents, limits: Limits) -> Network:
+    """Decode the weights of a verified file. Raises FormatError for hostile streams, LimitError past `limits`."""
     coder = contents.profile.load()
     left = _memory_left(contents, limits)
     indices = _decode_groups(contents, coder, left // ENTRY_BYTES, limits)

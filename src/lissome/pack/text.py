@@ -1,7 +1,7 @@
 """Text coder: a short text, primed with a text that both sides know and that shows what such texts look like.
 
 A byte is foreseen from the bytes before it (one to six of them, the word so far, what followed when the like was last
-seen), by the same mixing and range coding as coder `small`. Bytes: docs/coder-text.md.
+seen), by the same mixing and range coding as coder `small`. Bytes: docs/coder-small.md, section 5.
 """
 
 from __future__ import annotations
