@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -35,6 +36,15 @@ CHAINS: tuple[tuple[Method, ...], ...] = (
     *((method,) for method in (*PRUNE, *SHARE)),
     *itertools.product(PRUNE, SHARE),
 )
+
+
+def layer(values: object) -> nn.Linear:
+    """A linear layer without bias that holds `values`."""
+    weight = torch.tensor(np.asarray(values, np.float32))
+    made = nn.Linear(weight.shape[1], weight.shape[0], bias=False)
+    with torch.no_grad():
+        made.weight.copy_(weight)
+    return made
 
 
 def chain_id(chain: tuple[Method, ...]) -> str:

@@ -14,16 +14,7 @@ from lissome.compress.share import KMeans
 from lissome.errors import RecipeError, WeightError
 from lissome.weights import Codebook, Sparse
 from lissome.weights.formats import FORMATS, round_to
-from methods import network
-
-
-def layer(values):
-    """A linear layer without bias that holds `values`."""
-    weight = torch.tensor(np.asarray(values, np.float32))
-    made = nn.Linear(weight.shape[1], weight.shape[0], bias=False)
-    with torch.no_grad():
-        made.weight.copy_(weight)
-    return made
+from methods import layer, network
 
 
 def shared(values, **options):

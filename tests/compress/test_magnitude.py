@@ -15,15 +15,7 @@ from lissome.compress.prune import Magnitude
 from lissome.compress.recipe import Recipe
 from lissome.errors import RecipeError, WeightError
 from lissome.weights import Sparse
-
-
-def layer(values):
-    """A linear layer without bias that holds `values`."""
-    weight = torch.tensor(np.asarray(values, np.float32))
-    made = nn.Linear(weight.shape[1], weight.shape[0], bias=False)
-    with torch.no_grad():
-        made.weight.copy_(weight)
-    return made
+from methods import layer
 
 
 def pruned(values, **options):
