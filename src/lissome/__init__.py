@@ -20,6 +20,7 @@ _HOME: Final = {
     "compress_": "lissome.compress.apply",
     "uncompress_": "lissome.compress.apply",
     "freeze": "lissome.compress.freeze",
+    "arrange": "lissome.pack.arrange",
     "save": "lissome.pack.container",
     "load": "lissome.pack.container",
     "inspect": "lissome.pack.inspect",
@@ -44,6 +45,7 @@ __all__ = [  # written out: type checkers do not run code
     "Recipe",
     "Stage",
     "__version__",
+    "arrange",
     "bake_",
     "compile",
     "compress_",
@@ -71,6 +73,7 @@ if TYPE_CHECKING:
     from lissome.compress.recipe import Recipe, Stage
     from lissome.graph import Graph
     from lissome.network import Network
+    from lissome.pack.arrange import arrange
     from lissome.pack.container import load, save
     from lissome.pack.inspect import inspect
     from lissome.runtime.engine import Engine

@@ -16,12 +16,15 @@ from lissome.weights import CodedWeight
 class Network:
     """A graph, a coded weight for each of its parameters, and the recipe (TOML text) that made them, if any.
 
-    Raises GraphError when the weights are not exactly the graph's parameters.
+    dropped: weights and biases that the network had before dead units were taken out of it (pack/arrange.py), so that
+    a compression ratio stays one to the network that was trained.
+    Raises GraphError when the weights are not exactly the graph's parameters, or `dropped` is not below 2**48.
     """
 
     graph: Graph
     weights: Mapping[str, CodedWeight] = field(default_factory=dict)
     recipe: str = ""
+    dropped: int = 0
 
     def __post_init__(self) -> None:
         wanted, found = set(self.graph.parameters), set(self.weights)
@@ -29,13 +32,15 @@ class Network:
             raise GraphError(
                 f"weights missing: {sorted(wanted - found)}; weights nobody asked for: {sorted(found - wanted)}"
             )
+        if not 0 <= self.dropped < 2**48:
+            raise GraphError(f"{self.dropped} parameters were dropped; a network says 0 to 2^48 - 1")
         ordered = {name: self.weights[name] for name in self.graph.parameters}
         object.__setattr__(self, "weights", MappingProxyType(ordered))
 
     @property
     def parameters(self) -> int:
-        """Number of weights and biases of the dense network."""
-        return sum(math.prod(weight.shape) for weight in self.weights.values())
+        """Number of weights and biases of the dense network, dropped ones included."""
+        return self.dropped + sum(math.prod(weight.shape) for weight in self.weights.values())
 
     @property
     def dense_bytes(self) -> int:
@@ -58,6 +63,7 @@ class Network:
             isinstance(other, Network)
             and self.graph == other.graph
             and self.recipe == other.recipe
+            and self.dropped == other.dropped
             and dict(self.weights) == dict(other.weights)
         )
 

@@ -17,10 +17,12 @@ Decoder = Callable[[bytes, bytes], bytes]
 
 
 def read(data: bytes, text: Decoder, header_prime: bytes, reals_prime: bytes) -> dict[str, Any]:
-    """Graph in plain form, recipe, and each weight as shape and flat list of floats, row-major."""
+    """Graph in plain form, recipe, dropped, and each weight as shape and flat list of floats, row-major."""
     profile, streams = _frame(data)
     line, _, recipe = text(streams[0], header_prime).decode().partition("\n")
-    graph, tensors = _graph(json.loads(line))
+    plain = json.loads(line)
+    dropped = plain.pop() if isinstance(plain[-1], int) else 0
+    graph, tensors = _graph(plain)
     found: dict[str, tuple[list[int] | None, list[int]]] = {}
     groups = _groups(tensors)
     assert len(streams) == 2 + len(groups)
@@ -45,7 +47,7 @@ def read(data: bytes, text: Decoder, header_prime: bytes, reals_prime: bytes) ->
             for position, value in zip(positions or [], stored, strict=True):
                 flat[position] = value
         weights[name] = {"shape": shape, "values": flat}
-    return {"graph": graph, "recipe": recipe, "weights": weights}
+    return {"graph": graph, "recipe": recipe, "dropped": dropped, "weights": weights}
 
 
 def _frame(data: bytes) -> tuple[int, list[bytes]]:

@@ -26,7 +26,7 @@ def text_of(net) -> bytes:
 
 @st.composite
 def headers(draw):
-    """A graph, a form for each parameter, and a recipe."""
+    """A graph, a form for each parameter, a recipe, and how many parameters were dropped."""
     graph = draw(graphs())
     forms = tuple(
         TensorForm(
@@ -38,13 +38,14 @@ def headers(draw):
         )
         for name in graph.parameters
     )
-    return graph, forms, draw(st.text(st.characters(exclude_categories=["Cs"]), max_size=30))
+    recipe = draw(st.text(st.characters(exclude_categories=["Cs"]), max_size=30))
+    return graph, forms, recipe, draw(st.just(0) | st.integers(1, 2**48 - 1))
 
 
 @settings(deadline=None)
 @given(headers())
 def test_round_trip(header):
-    """Any graph, tensor table and recipe come back equal, and so does the text."""
+    """Any graph, tensor table, recipe and number of dropped parameters come back equal, and so does the text."""
     text = to_text(*header)
     assert from_text(text) == header
     assert to_text(*from_text(text)) == text
@@ -77,7 +78,7 @@ def test_names_that_need_care():
         ("unused", "d.w", "c.w", ".w", "free"),
     )
     forms = tuple(TensorForm(name, (2,), sparse=False, entries=None, format="float32") for name in graph.parameters)
-    assert from_text(to_text(graph, forms, "")) == (graph, forms, "")
+    assert from_text(to_text(graph, forms, "")) == (graph, forms, "", 0)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), "\ud800"])
@@ -109,6 +110,10 @@ CASES = {
     "not a list": (b'{"a":1}\n', "expected a list of inputs, nodes, tensors"),
     "two parts": (b"[[],[]]\n", "expected a list of inputs, nodes, tensors"),
     "six parts": (b"[[],[],[],[],[],[]]\n", "expected a list of inputs, nodes, tensors"),
+    "nothing dropped spelt out": (changed(outputs=0), "not in the one canonical form"),
+    "fewer than nothing dropped": (changed(outputs=-1), "dropped parameters is not below 2\\^48"),
+    "too many dropped": (changed(outputs=2**48), "dropped parameters is not below 2\\^48"),
+    "dropped true": (changed(outputs=True), "not the text of a header|contradicts"),
     "deep nesting": (b"[" * 200_000 + b"\n", "not the text of a header"),
     "a number of 5000 digits": (b"[1" + b"0" * 5000 + b"]\n", "not the text of a header"),
     "NaN": (LINE.replace(b'"transB":1', b'"transB":NaN', 1), "the graph contradicts itself|not the text of a header"),

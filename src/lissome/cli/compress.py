@@ -72,7 +72,7 @@ def compress(
     folder = work or output.with_name(f"{output.name}.work")
     with progress() as show:
         outcome = pipeline.run(chosen, model, images, trained=weights is not None, work=folder, on_epoch=show)
-    ls.save(ls.freeze(model, example=example, recipe=chosen), output, coder=coder.value)
+    ls.save(ls.arrange(ls.freeze(model, example=example, recipe=chosen)), output, coder=coder.value)
     original = evaluate(ls.freeze(outcome.reference, example=example), images.test, threads=threads)
     packed = evaluate(output, images.test, threads=threads)
     if work is None:

@@ -51,6 +51,7 @@ class Contents:
     graph: Graph
     forms: tuple[TensorForm, ...]
     recipe: str
+    dropped: int
     groups: list[list[int]]
 
 
@@ -71,7 +72,7 @@ def pack(net: Network, coder: str = "auto") -> bytes:
     profiles = choose.candidates(coder)
     net = canonical(net)
     parts = [take_apart(name, weight) for name, weight in net.weights.items()]
-    head = header.to_text(net.graph, [part.form for part in parts], net.recipe)
+    head = header.to_text(net.graph, [part.form for part in parts], net.recipe, net.dropped)
     coded_head = text.encode_text(head, prime.HEADER)
     files = {profile.name: _pack_with(profile, coded_head, parts) for profile in profiles}
     data = files[choose.smallest({name: len(file) for name, file in files.items()})]
@@ -136,7 +137,7 @@ def open_contents(data: bytes) -> Contents:
         raise FormatError(f"header: longer than the {limit} bytes that a stream of its size may hold") from None
     except FormatError as error:
         raise FormatError(f"header: {error}") from None
-    graph, forms, recipe = header.from_text(head)
+    graph, forms, recipe, dropped = header.from_text(head)
     try:
         _check_claims(forms, frame.total)
     except LimitError as error:
@@ -144,7 +145,7 @@ def open_contents(data: bytes) -> Contents:
     groups = groups_of(forms)
     if len(frame.groups) != len(groups):
         raise FormatError(f"holds {len(frame.groups)} index streams; its header tells of {len(groups)}")
-    return Contents(frame, profile, graph, forms, recipe, groups)
+    return Contents(frame, profile, graph, forms, recipe, dropped, groups)
 
 
 def _header_limit(coded: int) -> int:
@@ -199,7 +200,7 @@ def decode(contents: Contents, limits: Limits) -> Network:
             weights[form.name] = put_together(form, indices.pop(i, None), values)
         except WeightError as error:
             raise FormatError(f"tensor {form.name!r}: {error}") from None
-    return Network(contents.graph, weights, contents.recipe)
+    return Network(contents.graph, weights, contents.recipe, contents.dropped)
 
 
 def _memory_left(contents: Contents, limits: Limits) -> int:

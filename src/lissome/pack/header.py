@@ -1,7 +1,7 @@
 """The header of a .liss file: graph, tensor table and recipe as one short text (docs/format.md, "Header").
 
 The text is one line of canonical JSON, a line feed, and the recipe as it is. The JSON is
-``[inputs, nodes, tensors, outputs?, parameters?]``: lists, and whatever can be derived is left out. It is then coded by
+``[inputs, nodes, tensors, outputs?, parameters?, dropped?]``: whatever can be derived is left out. It is then coded by
 the text coder, primed with prime.HEADER: what headers look like, so that the usual costs next to nothing.
 """
 
@@ -68,14 +68,19 @@ class TensorForm:
         return cls(name, shape, bool(form[1]), entries, _FORMATS[form[3]])
 
 
-def to_text(graph: Graph, forms: Sequence[TensorForm], recipe: str) -> bytes:
-    """The header's text, UTF-8; `forms` as in graph.parameters. Raises GraphError for what JSON cannot say."""
+def to_text(graph: Graph, forms: Sequence[TensorForm], recipe: str, dropped: int = 0) -> bytes:
+    """The header's text, UTF-8; `forms` as in graph.parameters, `dropped` as in Network.
+
+    Raises GraphError for what JSON cannot say.
+    """
     plain: list[Any] = [_inputs(graph), _nodes(graph), [form.to_plain() for form in forms]]
     made, parameters = _names(graph)
     if list(graph.parameters) != parameters:
         plain += [list(graph.outputs), list(graph.parameters)]
     elif graph.outputs != (made[-1],):
         plain.append(list(graph.outputs))
+    if dropped:
+        plain.append(dropped)
     try:
         line = json.dumps(plain, ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True)
         return f"{line}\n{recipe}".encode()
@@ -83,19 +88,22 @@ def to_text(graph: Graph, forms: Sequence[TensorForm], recipe: str) -> bytes:
         raise GraphError(f"an attribute, name or recipe that a file cannot hold: {error}") from None
 
 
-def from_text(text: bytes) -> tuple[Graph, tuple[TensorForm, ...], str]:
+def from_text(text: bytes) -> tuple[Graph, tuple[TensorForm, ...], str, int]:
     """The inverse of `to_text` for untrusted text. Raises FormatError, also for any text but the canonical one."""
     try:
         line, separator, recipe = text.decode().partition("\n")
         plain = json.loads(line)
+        dropped = plain.pop() if isinstance(plain, list) and len(plain) > 3 and type(plain[-1]) is int else 0
         if not separator or not isinstance(plain, list) or not 3 <= len(plain) <= 5:
             raise FormatError("expected a list of inputs, nodes, tensors and perhaps outputs and parameters")
+        if not 0 <= dropped < 2**48:
+            raise FormatError("the number of dropped parameters is not below 2^48")
         graph = _graph(*plain)
         if len(plain[2]) != len(graph.parameters):
             raise FormatError(f"{len(plain[2])} tensors are described, but the graph has {len(graph.parameters)}")
         named = zip(graph.parameters, plain[2], strict=True)
         forms = tuple(TensorForm.from_plain(name, form) for name, form in named)
-        again = to_text(graph, forms, recipe)
+        again = to_text(graph, forms, recipe, dropped)
     except FormatError as error:
         raise FormatError(f"header: {error}") from None
     except GraphError as error:
@@ -104,7 +112,7 @@ def from_text(text: bytes) -> tuple[Graph, tuple[TensorForm, ...], str]:
         raise FormatError(f"header: not the text of a header ({str(error)[:100]})") from None
     if again != text:
         raise FormatError("header: its text is not in the one canonical form")
-    return graph, forms, recipe
+    return graph, forms, recipe, dropped
 
 
 def _inputs(graph: Graph) -> list[Any]:

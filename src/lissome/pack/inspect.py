@@ -120,7 +120,7 @@ def inspect(
         raise explain(name, error) from None
     coder = contents.profile.load()
     parts = [take_apart(name, weight) for name, weight in net.weights.items()]
-    bare = len(text.encode_text(to_text(contents.graph, contents.forms, ""), prime.HEADER))
+    bare = len(text.encode_text(to_text(contents.graph, contents.forms, "", contents.dropped), prime.HEADER))
     header_bytes = min(bare, len(contents.frame.header)) if contents.recipe else len(contents.frame.header)
     return Inspection(
         file=name,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -34,7 +34,7 @@ def canonical(net: Network) -> Network:
     A codebook's entries are sorted (−0.0 before 0.0), each value stands once, entries that no code uses are dropped,
     and a weight with no codes keeps the one entry 0.0. A network of such codebooks comes back exactly equal.
     """
-    return Network(net.graph, {name: _tidy(weight, name) for name, weight in net.weights.items()}, net.recipe)
+    return replace(net, weights={name: _tidy(weight, name) for name, weight in net.weights.items()})
 
 
 def _tidy(weight: CodedWeight, name: str) -> CodedWeight:
