@@ -163,14 +163,14 @@ def test_an_output_folder_that_is_not_there(lissome):
 
 @pytest.mark.slow
 def test_demo(lissome, elsewhere):
-    """The demo needs no files, ends above 90 % on the digits at over 40 times smaller, and keeps its file on -o."""
+    """The demo needs no files, ends above 93 % on the digits at over 80 times smaller, and keeps its file on -o."""
     result = lissome("demo", "--threads", 1, "--json", "-o", "demo.liss")
     assert result.code == 0, result.err
     rows = {row["stage"]: row for row in json.loads(result.out)["stages"]}
     original, last = rows["float32 original"], rows["shared, fine-tuned"]
     assert last["bytes"] == (elsewhere / "demo.liss").stat().st_size
-    assert last["ratio"] > 40
-    assert last["top1"] > 90
+    assert last["ratio"] > 80
+    assert last["top1"] > 93
     assert last["top1"] > original["top1"] - 1.5
     order = [rows[name]["bytes"] for name in ("shared, in Huffman codes", "pruned, retrained", "float32 original")]
     assert [last["bytes"], *order] == sorted({last["bytes"], *order})
