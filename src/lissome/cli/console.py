@@ -45,7 +45,8 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
         table.add_row(*row)
     console = Console(highlight=False)
     wanted = console.measure(table, options=console.options.update(width=10_000)).maximum
-    console.print(table, width=max(console.width, wanted), crop=False, soft_wrap=True)
+    console.width = max(console.width, wanted)  # print() takes no width beyond the console's own
+    console.print(table, crop=False, soft_wrap=True)
 
 
 class Shown(Protocol):
