@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from lissome.compress.method import Method
-from lissome.compress.prune import Lamp, Magnitude
+from lissome.compress.prune import Fisher, Lamp, Magnitude
 from lissome.compress.share import KMeans, StraightThrough
 from lissome.compress.share.lloyd import INITS
 from lissome.weights.formats import FORMATS
@@ -23,6 +23,8 @@ PRUNE: tuple[Method, ...] = (
     Magnitude(quality=1.0),
     Lamp(sparsity=0.8),
     Lamp(sparsity=0.8, rate=True),
+    Fisher(sparsity=0.8),
+    Fisher(sparsity=0.8, rate=True),
 )
 SHARE: tuple[Method, ...] = (
     KMeans(clusters=1),

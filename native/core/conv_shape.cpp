@@ -6,7 +6,7 @@ namespace lissome {
 namespace {
 
 constexpr int64_t kMaxExtent = int64_t{1} << 31;
-constexpr int64_t kMaxElements = int64_t{1} << 40;
+constexpr int64_t kMaxElements = int64_t{1} << 31;
 
 void require(bool holds, const char* message) {
     if (!holds) {
@@ -53,9 +53,9 @@ void derive_output(Shape& shape, bool ceil_mode) {
 int64_t checked_product(const int64_t* extents, int64_t count) {
     int64_t product = 1;
     for (int64_t i = 0; i < count; ++i) {
-        require(extents[i] >= 1, "extents are at least 1");
-        require(!__builtin_mul_overflow(product, extents[i], &product) && product < kMaxElements,
-                "a tensor has fewer than 2^40 elements");
+        require(within(extents[i], 1), "extents are at least 1 and below 2^31");
+        require(!__builtin_mul_overflow(product, extents[i], &product) && product <= kMaxElements,
+                "a tensor has at most 2^31 elements");
     }
     return product;
 }

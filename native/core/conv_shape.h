@@ -51,7 +51,7 @@ ConvShape make_conv_shape(const std::array<int64_t, 16>& values);
 PoolShape make_pool_shape(const std::array<int64_t, 16>& values);
 GemmShape make_gemm_shape(int64_t m, int64_t n, int64_t k);
 
-// Product of extents, each at least 1; throws std::invalid_argument when it reaches 2^40 elements.
+// Product of extents, each at least 1 and below 2^31; throws std::invalid_argument when it is above 2^31 elements.
 int64_t checked_product(const int64_t* extents, int64_t count);
 
 }  // namespace lissome

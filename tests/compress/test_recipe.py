@@ -178,7 +178,11 @@ METHOD = '[[rule]]\nselect = "*"\nmethods = [{ use = "prune.Magnitude", sparsity
         ('[[rule]]\nselect = "*"\nmethod = []', "rule 1: unknown key 'method'; known: methods, select"),
         ('[[rule]]\nselect = "*"\nmethods = "prune"', "rule 1: methods is a list of tables such as"),
         ('[[rule]]\nselect = "*"\nmethods = ["prune"]', "rule 1: methods is a list of tables such as"),
-        (METHOD % "{ bits = 3 }", "rule 1: unknown method ''; known: prune.Lamp, prune.Magnitude, share.KMeans"),
+        (
+            METHOD % "{ bits = 3 }",
+            "rule 1: unknown method ''; known: "
+            "prune.Fisher, prune.Lamp, prune.Magnitude, share.KMeans, share.StraightThrough",
+        ),
         (METHOD % '{ use = "share.Median" }', "rule 1: unknown method 'share.Median'; known: prune"),
         (METHOD % '{ use = "quantise.Affine" }', "rule 1: unknown method 'quantise.Affine'"),
         (METHOD % '{ use = "share.kmeans" }', "rule 1: unknown method 'share.kmeans'"),

@@ -58,6 +58,7 @@ class ConvShape:
         if min(self.c, self.k, self.groups) < 1 or self.c % self.groups or self.k % self.groups:
             raise GraphError(f"{self.groups} groups do not divide {self.c} channels and {self.k} filters")
         _check_elements((self.n, self.k, self.p, self.q))
+        _check_elements((self.k, self.c // self.groups, self.r, self.s))
 
     @property
     def p(self) -> int:

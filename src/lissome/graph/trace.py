@@ -77,6 +77,8 @@ def _program(model: nn.Module, examples: tuple[torch.Tensor, ...]) -> ExportedPr
         reason = str(error).strip().partition("\n\n")[0]
         if "specialized it to be a constant" in reason:
             reason = "its forward fixes the batch size; use x.flatten(1) or x.view(x.size(0), -1)"
+        if "aten.item" in reason or "data-dependent" in reason:  # which of torch's errors it is varies
+            reason = "its forward is data-dependent: it reads a tensor's value to branch or to count; use tensors only"
         raise TraceError(f"{type(model).__name__} cannot be traced with an input of shape {shape}: {reason}") from error
 
 
