@@ -5,8 +5,7 @@ training beside the centroids: at every step a weight takes the code of the near
 centroid, and the gradient of the shared weight passes to the original as if it had been used itself (Bengio, Léonard
 and Courville 2013, "Estimating or propagating gradients through stochastic neurons"; for weight codebooks as in Choi et
 al. 2017, "Towards the limit of network quantization", and Polino et al. 2018, "Differentiable quantization", section
-3). Weights near a boundary can change sides, so that far smaller codebooks keep the accuracy; measured in
-docs/methods/share-straight-through.md.
+3). Weights near a boundary can change sides, so that smaller codebooks keep the accuracy.
 """
 
 from __future__ import annotations
