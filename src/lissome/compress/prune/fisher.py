@@ -40,7 +40,7 @@ class ObservedMask(Mask):
     def forward(self, weight: Tensor) -> Tensor:
         masked = super().forward(weight)
         if self.training and masked.requires_grad:
-            masked.register_hook(self._observe)
+            masked.register_hook(self._observe)  # type: ignore[no-untyped-call]
         return masked
 
     @torch.no_grad()
