@@ -167,10 +167,10 @@ def test_demo(lissome, elsewhere):
     result = lissome("demo", "--threads", 1, "--json", "-o", "demo.liss")
     assert result.code == 0, result.err
     rows = {row["stage"]: row for row in json.loads(result.out)["stages"]}
-    original, last = rows["float32 original"], rows["shared, fine-tuned"]
+    original, last = rows["float32 original"], rows["shared; coder small"]
     assert last["bytes"] == (elsewhere / "demo.liss").stat().st_size
     assert last["ratio"] > 80
     assert last["top1"] > 93
     assert last["top1"] > original["top1"] - 1.5
-    order = [rows[name]["bytes"] for name in ("shared, in Huffman codes", "pruned, retrained", "float32 original")]
+    order = [rows[name]["bytes"] for name in ("shared; coder huffman", "pruned, retrained", "float32 original")]
     assert [last["bytes"], *order] == sorted({last["bytes"], *order})

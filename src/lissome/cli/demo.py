@@ -38,7 +38,7 @@ def demo(
     example = torch.from_numpy(digits.test.inputs()[:1])
     torch.manual_seed(recipe.seed)
     model = models.build("lenet-300-100")
-    names = {"": "trained, packed", "prune": "pruned, retrained", "share": "shared, fine-tuned"}
+    names = {"": "trained, packed", "prune": "pruned, retrained", "share": "shared; coder small"}
     rows: list[tuple[str, Evaluation]] = []
     with tempfile.TemporaryDirectory() as folder, progress() as show:
         path = output or Path(folder) / "demo.liss"
@@ -52,7 +52,7 @@ def demo(
 
         outcome = pipeline.run(recipe, model, digits, on_epoch=show, on_stage=measure)
         ls.save(ls.freeze(model, example=example, recipe=recipe), path, coder="huffman")
-        rows.insert(-1, ("shared, in Huffman codes", evaluate(path, digits.test, threads=threads)))
+        rows.insert(-1, ("shared; coder huffman", evaluate(path, digits.test, threads=threads)))
         ls.save(ls.freeze(model, example=example, recipe=recipe), path)
     with torch.inference_mode():
         torch_us = latency_us(lambda x: outcome.reference(torch.from_numpy(x)), example.numpy())
