@@ -65,6 +65,6 @@ def test_context_models_beat_the_papers_coding_by_15_percent(network):
 @pytest.mark.paper
 @pytest.mark.parametrize("network", ["lenet-300-100", "lenet-5"])
 def test_arranging_gives_the_packed_file(network):
-    """The packed file is the network as trained without its dead units, in the order that codes smallest; to the byte."""
+    """The packed file is the network as trained, without dead units and in the smallest order, to the byte."""
     net = ls.arrange(ls.load(AS_TRAINED / f"{network}.liss"))
     assert pack(net, "small") == (ROOT / "examples" / "packed" / f"{network}-best.liss").read_bytes()
