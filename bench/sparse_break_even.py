@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lissome.graph.shapes import ConvShape, GemmShape
+from lissome.graph.conv_shape import ConvShape, GemmShape
 from lissome.runtime import kernels
 from lissome.runtime.kernels import Choice
 from lissome.runtime.native import native

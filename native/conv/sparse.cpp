@@ -12,9 +12,6 @@ namespace lissome::LISSOME_ISA {
 
 extern const Kernel conv_f32_sparse;
 
-static constexpr int64_t kStrip =
-    8;  // vectors of sums: enough to hide the latency of the multiply-adds on every machine
-
 static int64_t align(int64_t floats) {
     return ceil_div(floats, 16) * 16;
 }

@@ -1,5 +1,5 @@
 // Shapes of the operators, plain data. The makers below own the arithmetic of output extents on the native side; the
-// Python side's only home of it is graph/shapes.py, and a test holds the two together.
+// Python side's only home of it is graph/conv_shape.py, and a test holds the two together.
 //
 // No member functions: kernels are compiled once per instruction set, and an inline function compiled for the widest
 // must never be the copy that the linker keeps.

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from engine_problems import chain, single
 from lissome.errors import GraphError, UnsupportedShape
 from lissome.graph import Graph, Node, TensorSpec, shapes
-from lissome.graph.shapes import ConvShape, GemmShape, PoolShape
+from lissome.graph.conv_shape import ConvShape, GemmShape, PoolShape
 from lissome.runtime.native import native
 from lissome.weights import Dense
 

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from lissome.graph.shapes import ConvShape, GemmShape, PoolShape
+from lissome.graph.conv_shape import ConvShape, GemmShape, PoolShape
 from lissome.runtime import kernels
 from lissome.runtime.kernels import Choice
 from lissome.runtime.native import native

@@ -10,7 +10,7 @@ from one_kernel import conv, names
 
 from engine_problems import assert_close, uniform, weight_forms
 from lissome.errors import GraphError
-from lissome.graph.shapes import ConvShape
+from lissome.graph.conv_shape import ConvShape
 from lissome.runtime import reference
 
 pytestmark = pytest.mark.native

@@ -10,7 +10,7 @@ from one_kernel import names, pool
 
 from engine_problems import assert_close, uniform
 from lissome.errors import GraphError
-from lissome.graph.shapes import PoolShape
+from lissome.graph.conv_shape import PoolShape
 from lissome.runtime import reference
 
 pytestmark = pytest.mark.native

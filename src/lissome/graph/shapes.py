@@ -1,145 +1,25 @@
-"""Shapes, multiply-adds and bytes: the only home of that arithmetic in Python.
+"""Operators, and the shapes that they make of their inputs'.
 
-`infer` gives every tensor of a graph its shape for one batch size. `ConvShape`, `PoolShape` and `GemmShape` own the
-formulas; their native twins (native/core/conv_shape.h) are tested against them. Names follow the field: N batch,
-C channels, H×W input, K filters, R×S window, P×Q output. One-dimensional layers are two-dimensional ones of height 1.
-
-Operators and attributes mean what ONNX says, with two differences: `Reshape` takes its shape as the attribute
-``shape`` (0 keeps an extent, one −1 is inferred), and windows that `ceil_mode` adds must start inside the input or the
-padding before it, as torch has it and as ONNX has it since operator set 22.
+`infer` gives every tensor of a graph its shape for one batch size; the arithmetic is conv_shape.py's. Operators and
+attributes mean what ONNX says, with two differences: `Reshape` takes its shape as the attribute ``shape`` (0 keeps an
+extent, one −1 is inferred), and windows that `ceil_mode` adds must start inside the input or the padding before it, as
+torch has it and as ONNX has it since operator set 22.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import astuple, dataclass
 from typing import Final, TypeAlias, TypeVar
 
 import numpy as np
 
 from lissome.errors import GraphError, UnsupportedShape
+from lissome.graph import attributes
+from lissome.graph.conv_shape import MAX_EXTENT, ConvShape, GemmShape, PoolShape, Shape, check_elements
 from lissome.graph.ir import Graph, Node, TensorSpec
 
-MAX_ELEMENTS: Final = 2**31
-MAX_EXTENT: Final = 2**31
-MAX_RANK: Final = 8
-
-Shape: TypeAlias = tuple[int, ...]
 _Made = TypeVar("_Made")
-
-
-@dataclass(frozen=True, slots=True)
-class ConvShape:
-    """Convolution of x (n, c, h, w) with w (k, c / groups, r, s) into y (n, k, p, q). Raises GraphError.
-
-    The fields are the native side's, in its order.
-    """
-
-    n: int
-    c: int
-    h: int
-    w: int
-    k: int
-    r: int
-    s: int
-    groups: int = 1
-    stride_h: int = 1
-    stride_w: int = 1
-    dilation_h: int = 1
-    dilation_w: int = 1
-    pad_top: int = 0
-    pad_left: int = 0
-    pad_bottom: int = 0
-    pad_right: int = 0
-
-    def __post_init__(self) -> None:
-        _check_window(self)
-        if min(self.c, self.k, self.groups) < 1 or self.c % self.groups or self.k % self.groups:
-            raise GraphError(f"{self.groups} groups do not divide {self.c} channels and {self.k} filters")
-        _check_elements((self.n, self.k, self.p, self.q))
-        _check_elements((self.k, self.c // self.groups, self.r, self.s))
-
-    @property
-    def p(self) -> int:
-        return _rows(self, ceil_mode=False)
-
-    @property
-    def q(self) -> int:
-        return _columns(self, ceil_mode=False)
-
-    @property
-    def depth(self) -> int:
-        """Products in one output: c / groups · r · s, the columns of the weight as a matrix of k rows."""
-        return self.c // self.groups * self.r * self.s
-
-    @property
-    def macs(self) -> int:
-        """Multiply-adds of the dense convolution, padding included."""
-        return self.n * self.k * self.p * self.q * self.depth
-
-    def values(self) -> tuple[int, ...]:
-        """The fields in order, as native functions take them."""
-        return astuple(self)
-
-
-@dataclass(frozen=True, slots=True)
-class PoolShape:
-    """Window over x (n, c, h, w) into y (n, c, p, q). Raises GraphError.
-
-    The fields are the native side's, in its order.
-    """
-
-    n: int
-    c: int
-    h: int
-    w: int
-    r: int
-    s: int
-    stride_h: int = 1
-    stride_w: int = 1
-    dilation_h: int = 1
-    dilation_w: int = 1
-    pad_top: int = 0
-    pad_left: int = 0
-    pad_bottom: int = 0
-    pad_right: int = 0
-    ceil_mode: int = 0
-    count_include_pad: int = 0
-
-    def __post_init__(self) -> None:
-        _check_window(self)
-        _check_elements((self.n, self.c, self.p, self.q))
-
-    @property
-    def p(self) -> int:
-        return _rows(self, ceil_mode=bool(self.ceil_mode))
-
-    @property
-    def q(self) -> int:
-        return _columns(self, ceil_mode=bool(self.ceil_mode))
-
-    def values(self) -> tuple[int, ...]:
-        """The fields in order, as native functions take them."""
-        return astuple(self)
-
-
-@dataclass(frozen=True, slots=True)
-class GemmShape:
-    """y (m, n) = x (m, k) · wᵀ with w (n, k)."""
-
-    m: int
-    n: int
-    k: int
-
-    @property
-    def macs(self) -> int:
-        """Multiply-adds of the dense product."""
-        return self.m * self.n * self.k
-
-    def values(self) -> tuple[int, int, int]:
-        """The fields in order, as native functions take them."""
-        return self.m, self.n, self.k
 
 
 def infer(graph: Graph, weights: Mapping[str, Shape], batch: int) -> dict[str, TensorSpec]:
@@ -167,7 +47,7 @@ def infer(graph: Graph, weights: Mapping[str, Shape], batch: int) -> dict[str, T
     for node in graph.nodes:
         shapes[node.outputs[0]] = _output_shape(node, shapes)
     for name, shape in shapes.items():
-        _check_elements(shape, f"tensor {name!r}: ")
+        check_elements(shape, f"tensor {name!r}: ")
     return {name: TensorSpec(name, shape) for name, shape in shapes.items()}
 
 
@@ -197,11 +77,11 @@ def conv_shape(node: Node, x: Shape, w: Shape) -> ConvShape:
     """The ConvShape of a Conv node whose input and weight have these shapes (ranks 3 or 4)."""
     if len(x) not in (3, 4) or len(w) != len(x):
         raise GraphError(f"node {node.name!r} (Conv): input {x} and weight {w}; only 1-D and 2-D convolution exist")
-    window = _ints(node, "kernel_shape", len(x) - 2, w[2:])
-    if window != w[2:] or x[1] != w[1] * _int(node, "group", 1):
+    window = attributes.ints(node, "kernel_shape", len(x) - 2, w[2:])
+    if window != w[2:] or x[1] != w[1] * attributes.integer(node, "group", 1):
         raise GraphError(f"node {node.name!r} (Conv): weight {w} does not fit input {x}, window {window}")
     (n, c, h, wide), (k, _, r, s) = _planar(x), _planar(w)
-    groups, (strides, dilations, pads) = _int(node, "group", 1), _steps(node, len(x) - 2)
+    groups, (strides, dilations, pads) = attributes.integer(node, "group", 1), _steps(node, len(x) - 2)
     return _in_node(node, lambda: ConvShape(n, c, h, wide, k, r, s, groups, *strides, *dilations, *pads))
 
 
@@ -212,8 +92,8 @@ def pool_shape(node: Node, x: Shape) -> PoolShape:
     n, c, h, w = _planar(x)
     if node.op == "GlobalAveragePool":
         return _in_node(node, lambda: PoolShape(n, c, h, w, h, w))
-    r, s = (1, *_ints(node, "kernel_shape", len(x) - 2))[-2:]
-    flags = (_int(node, "ceil_mode", 0), _int(node, "count_include_pad", 0))
+    r, s = (1, *attributes.ints(node, "kernel_shape", len(x) - 2))[-2:]
+    flags = (attributes.integer(node, "ceil_mode", 0), attributes.integer(node, "count_include_pad", 0))
     if not set(flags) <= {0, 1}:
         raise GraphError(f"node {node.name!r} ({node.op}): ceil_mode and count_include_pad are 0 or 1")
     strides, dilations, pads = _steps(node, len(x) - 2)
@@ -227,7 +107,9 @@ def pool_shape(node: Node, x: Shape) -> PoolShape:
 def gemm_shape(node: Node, x: Shape, w: Shape) -> GemmShape:
     """The GemmShape of a Gemm or MatMul node. The weight is (n, k) when transB is 1, else (k, n)."""
     if node.op == "Gemm" and (
-        _float(node, "alpha", 1.0) != 1.0 or _float(node, "beta", 1.0) != 1.0 or _int(node, "transA", 0) != 0
+        attributes.real(node, "alpha", 1.0) != 1.0
+        or attributes.real(node, "beta", 1.0) != 1.0
+        or attributes.integer(node, "transA", 0) != 0
     ):
         raise UnsupportedShape(f"node {node.name!r} (Gemm): only alpha = 1, beta = 1 and transA = 0 are supported")
     if len(x) != 2 or len(w) != 2:
@@ -240,17 +122,17 @@ def gemm_shape(node: Node, x: Shape, w: Shape) -> GemmShape:
 
 def weight_is_transposed(node: Node) -> bool:
     """Whether a Gemm or MatMul node's weight is (n, k), one row an output, and not (k, n)."""
-    return node.op == "Gemm" and _int(node, "transB", 0) == 1
+    return node.op == "Gemm" and attributes.integer(node, "transB", 0) == 1
 
 
 def softmax_axis(node: Node, x: Shape) -> int:
     """The axis of a Softmax node, counted from the front; the last one unless told."""
-    return _axis(node, "axis", -1, len(x))
+    return attributes.axis(node, "axis", -1, len(x))
 
 
 def epsilon(node: Node) -> float:
     """What a BatchNormalization node adds to the variance."""
-    value = _float(node, "epsilon", 1e-5)
+    value = attributes.real(node, "epsilon", 1e-5)
     if not 0 <= value < math.inf:
         raise GraphError(f"node {node.name!r} (BatchNormalization): epsilon is {value}")
     return value
@@ -258,7 +140,7 @@ def epsilon(node: Node) -> float:
 
 def slope(node: Node) -> float:
     """What a LeakyRelu node multiplies negative values with."""
-    return _float(node, "alpha", 0.01)
+    return attributes.real(node, "alpha", 0.01)
 
 
 def _output_shape(node: Node, shapes: Mapping[str, Shape]) -> Shape:
@@ -303,7 +185,7 @@ def _batch_norm(node: Node, x: Shape, *statistics: Shape) -> Shape:
 
 
 def _flatten(node: Node, x: Shape) -> Shape:
-    axis = _int(node, "axis", 1)
+    axis = attributes.integer(node, "axis", 1)
     if not -len(x) <= axis <= len(x):
         raise GraphError(f"node {node.name!r} (Flatten): axis {axis} of input {x}")
     axis = axis % len(x) if axis < 0 else axis
@@ -355,45 +237,6 @@ OPERATORS: Final[Mapping[str, tuple[int, int, _Rule]]] = {
 }
 
 
-def _extent(size: int, window: int, steps: tuple[int, int], pads: tuple[int, int], *, ceil_mode: bool) -> int:
-    """Outputs along one axis. steps: stride and dilation. pads: before and after."""
-    stride, dilation = steps
-    room = size + sum(pads) - dilation * (window - 1) - 1
-    out = room // stride + 1
-    if ceil_mode and room % stride and out * stride < size + pads[0]:
-        out += 1
-    return out
-
-
-def _rows(shape: ConvShape | PoolShape, *, ceil_mode: bool) -> int:
-    steps, pads = (shape.stride_h, shape.dilation_h), (shape.pad_top, shape.pad_bottom)
-    return _extent(shape.h, shape.r, steps, pads, ceil_mode=ceil_mode)
-
-
-def _columns(shape: ConvShape | PoolShape, *, ceil_mode: bool) -> int:
-    steps, pads = (shape.stride_w, shape.dilation_w), (shape.pad_left, shape.pad_right)
-    return _extent(shape.w, shape.s, steps, pads, ceil_mode=ceil_mode)
-
-
-def _check_window(shape: ConvShape | PoolShape) -> None:
-    steps = (shape.stride_h, shape.stride_w, shape.dilation_h, shape.dilation_w)
-    pads = (shape.pad_top, shape.pad_left, shape.pad_bottom, shape.pad_right)
-    extents = (shape.n, shape.c, shape.h, shape.w, shape.r, shape.s)
-    if min(*steps, *extents) < 1 or min(pads) < 0 or max(*steps, *pads, *extents) >= MAX_EXTENT:
-        raise GraphError(f"extents {extents}, strides and dilations {steps} are at least 1, pads {pads} at least 0")
-    height = shape.h + shape.pad_top + shape.pad_bottom
-    width = shape.w + shape.pad_left + shape.pad_right
-    reach = (shape.dilation_h * (shape.r - 1) + 1, shape.dilation_w * (shape.s - 1) + 1)
-    if reach[0] > height or reach[1] > width:
-        raise GraphError(f"a window that reaches {reach} does not fit its padded input {(height, width)}")
-    _check_elements((shape.n, shape.c, height, width))
-
-
-def _check_elements(shape: Shape, where: str = "") -> None:
-    if len(shape) > MAX_RANK or math.prod(shape) > MAX_ELEMENTS or max(shape, default=1) >= MAX_EXTENT:
-        raise GraphError(f"{where}shape {shape} has more than {MAX_RANK} axes or {MAX_ELEMENTS:,} elements")
-
-
 def _in_node(node: Node, make: Callable[[], _Made]) -> _Made:
     try:
         return make()
@@ -412,37 +255,9 @@ def _steps(node: Node, axes: int) -> tuple[tuple[int, int], tuple[int, int], tup
     """Strides, dilations and pads as the shapes order them, for one or two axes."""
     if node.attributes.get("auto_pad", "NOTSET") != "NOTSET":
         raise UnsupportedShape(f"node {node.name!r} ({node.op}): auto_pad is not supported; write the pads out")
-    strides = _ints(node, "strides", axes, (1,) * axes)
-    dilations = _ints(node, "dilations", axes, (1,) * axes)
-    pads = _ints(node, "pads", 2 * axes, (0,) * (2 * axes))
+    strides = attributes.ints(node, "strides", axes, (1,) * axes)
+    dilations = attributes.ints(node, "dilations", axes, (1,) * axes)
+    pads = attributes.ints(node, "pads", 2 * axes, (0,) * (2 * axes))
     if axes == 1:
         return (1, strides[0]), (1, dilations[0]), (0, pads[0], 0, pads[1])
     return (strides[0], strides[1]), (dilations[0], dilations[1]), (pads[0], pads[1], pads[2], pads[3])
-
-
-def _ints(node: Node, name: str, count: int, default: tuple[int, ...] | None = None) -> tuple[int, ...]:
-    value = node.attributes.get(name, default)
-    if not isinstance(value, tuple) or len(value) != count or not all(isinstance(item, int) for item in value):
-        raise GraphError(f"node {node.name!r} ({node.op}): attribute {name} is {value!r}, not {count} ints")
-    return tuple(int(item) for item in value)
-
-
-def _int(node: Node, name: str, default: int) -> int:
-    value = node.attributes.get(name, default)
-    if not isinstance(value, int):
-        raise GraphError(f"node {node.name!r} ({node.op}): attribute {name} is {value!r}, not an int")
-    return value
-
-
-def _float(node: Node, name: str, default: float) -> float:
-    value = node.attributes.get(name, default)
-    if not isinstance(value, int | float):
-        raise GraphError(f"node {node.name!r} ({node.op}): attribute {name} is {value!r}, not a number")
-    return float(value)
-
-
-def _axis(node: Node, name: str, default: int, rank: int) -> int:
-    axis = _int(node, name, default)
-    if not -rank <= axis < rank:
-        raise GraphError(f"node {node.name!r} ({node.op}): axis {axis} of {rank} axes")
-    return axis % rank

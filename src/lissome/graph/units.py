@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from lissome.graph import shapes
+from lissome.graph.conv_shape import Shape
 from lissome.graph.ir import Graph, Node
 
 # Operators that treat every unit (channel) by itself and alike; of these, SILENT map a unit of zeros to zeros.
@@ -37,7 +38,7 @@ class Units:
     silent: bool
 
 
-def hidden_units(graph: Graph, weights: Mapping[str, shapes.Shape]) -> list[Units]:
+def hidden_units(graph: Graph, weights: Mapping[str, Shape]) -> list[Units]:
     """All units whose order is nobody else's business, in the order of the layers that make them.
 
     weights: the shape of each parameter. Left out, since others see their order: what the graph returns, what more than
@@ -69,7 +70,7 @@ def _is_layer(node: Node, graph: Graph, uses: Mapping[str, int]) -> bool:
 
 def _follow(
     maker: Node,
-    extents: Mapping[str, shapes.Shape],
+    extents: Mapping[str, Shape],
     uses: Mapping[str, int],
     readers: Mapping[str, Node],
     graph: Graph,

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lissome.errors import UnsupportedShape
-from lissome.graph.shapes import ConvShape, GemmShape
+from lissome.graph.conv_shape import ConvShape, GemmShape
 from lissome.runtime.native import native
 from lissome.weights import Codebook, CodedWeight, Sparse
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from lissome.errors import UnsupportedShape
 from lissome.graph import shapes
+from lissome.graph.conv_shape import ConvShape, GemmShape, Shape
 from lissome.graph.ir import Node
 from lissome.network import Network
 from lissome.runtime import kernels
@@ -68,7 +69,7 @@ class Plan:
 
     batch: int
     steps: tuple[Step, ...]
-    outputs: tuple[shapes.Shape, ...]
+    outputs: tuple[Shape, ...]
     threads: int
     program: native.Program
 
@@ -107,7 +108,7 @@ class _Planner:
     def source(self, name: str) -> str:
         return self.root.get(name, name)
 
-    def shape(self, name: str) -> shapes.Shape:
+    def shape(self, name: str) -> Shape:
         return tuple(int(extent) for extent in self.specs[name].shape)
 
     def steps(self) -> list[Step]:
@@ -194,9 +195,7 @@ class _Planner:
         packed = self.packed(key, lambda: kernels.pack_gemm(weight, shape, choice, transposed=transposed))
         return self.weighted(node, choice, shape, packed)
 
-    def weighted(
-        self, node: Node, choice: Choice, shape: shapes.ConvShape | shapes.GemmShape, packed: native.Packed
-    ) -> Step:
+    def weighted(self, node: Node, choice: Choice, shape: ConvShape | GemmShape, packed: native.Packed) -> Step:
         bias = kernels.to_vector(self.net.weights[node.inputs[2]]) if len(node.inputs) > 2 and node.inputs[2] else None
         work = int(shape.macs * self.density(node.inputs[1])) if choice.sparse else shape.macs
         x, y, values = self.source(node.inputs[0]), node.outputs[0], shape.values()
@@ -283,7 +282,7 @@ def arrange(lifetimes: Mapping[str, list[int]], sizes: Mapping[str, int]) -> dic
     return offsets
 
 
-def _broadcast_strides(shape: shapes.Shape, out: shapes.Shape) -> tuple[int, ...]:
+def _broadcast_strides(shape: Shape, out: Shape) -> tuple[int, ...]:
     """Elements between neighbours along each axis of `out`, 0 where `shape` is broadcast."""
     strides = [0] * len(out)
     step = 1

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lissome.graph import shapes
+from lissome.graph.conv_shape import ConvShape, PoolShape
 from lissome.graph.ir import Node
 from lissome.network import Network
 
@@ -31,7 +32,7 @@ def run(net: Network, inputs: Mapping[str, NDArray[Any]]) -> dict[str, Array]:
     return {name: tensors[name] for name in net.graph.outputs}
 
 
-def conv(x: Array, w: Array, bias: Array | None, shape: shapes.ConvShape) -> Array:
+def conv(x: Array, w: Array, bias: Array | None, shape: ConvShape) -> Array:
     """y[n, k, p, q] = bias[k] + Σ_{c, r, s} w[k, c, r, s] · x[n, c, p · stride + r · dilation − pad, …]."""
     planes = _pad(x, shape, 0.0)
     padded = planes.reshape(shape.n, shape.groups, shape.c // shape.groups, *planes.shape[2:])
@@ -44,14 +45,14 @@ def conv(x: Array, w: Array, bias: Array | None, shape: shapes.ConvShape) -> Arr
     return y if bias is None else y + bias[:, None, None]
 
 
-def max_pool(x: Array, shape: shapes.PoolShape) -> Array:
+def max_pool(x: Array, shape: PoolShape) -> Array:
     """The largest input of every window; padding is never the largest."""
     padded = _pad(x, shape, -np.inf)
     taps = [_tap(padded, shape, r, s) for r in range(shape.r) for s in range(shape.s)]
     return np.asarray(np.maximum.reduce(taps))
 
 
-def average_pool(x: Array, shape: shapes.PoolShape) -> Array:
+def average_pool(x: Array, shape: PoolShape) -> Array:
     """The sum of every window's inputs over how many there are, padding counted if count_include_pad says so."""
     inside = np.ones_like(x)
     if shape.count_include_pad:
@@ -66,7 +67,7 @@ def average_pool(x: Array, shape: shapes.PoolShape) -> Array:
     return total / count
 
 
-def _pad(x: Array, shape: shapes.ConvShape | shapes.PoolShape, value: float) -> Array:
+def _pad(x: Array, shape: ConvShape | PoolShape, value: float) -> Array:
     """The input with `value` around it: the padding, and as much behind as the last window may reach."""
     height = (shape.p - 1) * shape.stride_h + (shape.r - 1) * shape.dilation_h + 1
     width = (shape.q - 1) * shape.stride_w + (shape.s - 1) * shape.dilation_w + 1
@@ -76,7 +77,7 @@ def _pad(x: Array, shape: shapes.ConvShape | shapes.PoolShape, value: float) -> 
     return np.pad(x, ((0, 0), (0, 0), (top, after[0]), (left, after[1])), constant_values=value)
 
 
-def _tap(padded: Array, shape: shapes.ConvShape | shapes.PoolShape, r: int, s: int) -> Array:
+def _tap(padded: Array, shape: ConvShape | PoolShape, r: int, s: int) -> Array:
     """What tap (r, s) of the window reads for every output: (…, p, q)."""
     top, left = r * shape.dilation_h, s * shape.dilation_w
     rows = slice(top, top + (shape.p - 1) * shape.stride_h + 1, shape.stride_h)
