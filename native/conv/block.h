@@ -1,0 +1,87 @@
+// The register block of every dense kernel on blocked data: P pixels by V vectors of output channels. For each input
+// channel V vectors of weights are loaded, P numbers of the input broadcast, and P · V multiply-adds done: P and V are
+// picked so that the sums fill the register file, which keeps loads below half of the multiply-adds.
+//
+// Every loop over P or V must be unrolled whole, or the sums live in memory: hence the pragmas.
+// Included by sources compiled once per instruction set.
+#pragma once
+
+#include "core/simd.h"
+
+#define LISSOME_UNROLL _Pragma("GCC unroll 32")
+
+namespace lissome::LISSOME_ISA {
+
+// Vectors of output channels in a panel of weights at most, and pixels in a block of V vectors at most.
+#if LISSOME_ISA_avx512
+constexpr int kMaxVectors = 4;
+constexpr int kPixels[kMaxVectors + 1] = {0, 14, 14, 9, 6};  // V = 1 … 4: 14 to 28 sums in 32 registers
+#elif LISSOME_ISA_neon
+constexpr int kMaxVectors = 4;
+constexpr int kPixels[kMaxVectors + 1] = {0, 12, 12, 8, 6};
+#else
+constexpr int kMaxVectors = 3;
+constexpr int kPixels[kMaxVectors + 1] = {0, 8, 6, 4};  // 16 registers
+#endif
+
+template <int P, int V>
+struct Sums {
+    Vec at[P][V];
+};
+
+template <int P, int V>
+LISSOME_INLINE void clear(Sums<P, V>& sums) {
+    LISSOME_UNROLL
+    for (int i = 0; i < P; ++i) {
+        LISSOME_UNROLL
+        for (int j = 0; j < V; ++j) {
+            sums.at[i][j] = zero();
+        }
+    }
+}
+
+// sums[i][j] += Σ_c x[i · X · kLanes + c] · w[c][j]: channels of one block, c below `channels`, in order. X: vectors
+// between neighbouring pixels of the block, or 0 when that is only known at run time (`step`, in floats).
+template <int P, int V, int X>
+LISSOME_INLINE void multiply(Sums<P, V>& sums, const float* x, int64_t step, const float* w, int64_t channels) {
+    for (int64_t c = 0; c < channels; ++c) {
+        Vec weight[V];
+        LISSOME_UNROLL
+        for (int j = 0; j < V; ++j) {
+            weight[j] = load(w + (c * V + j) * kLanes);
+        }
+        LISSOME_UNROLL
+        for (int i = 0; i < P; ++i) {
+            const Vec input = broadcast(x[c + (X == 0 ? i * step : i * X * kLanes)]);
+            LISSOME_UNROLL
+            for (int j = 0; j < V; ++j) {
+                sums.at[i][j] = fma(input, weight[j], sums.at[i][j]);
+            }
+        }
+    }
+}
+
+// Vector j of pixel i is at y[j · plane + i · kLanes].
+template <int P, int V>
+LISSOME_INLINE void load_sums(Sums<P, V>& sums, const float* y, int64_t plane) {
+    LISSOME_UNROLL
+    for (int i = 0; i < P; ++i) {
+        LISSOME_UNROLL
+        for (int j = 0; j < V; ++j) {
+            sums.at[i][j] = load(y + j * plane + i * kLanes);
+        }
+    }
+}
+
+template <int P, int V>
+LISSOME_INLINE void store_sums(const Sums<P, V>& sums, float* y, int64_t plane) {
+    LISSOME_UNROLL
+    for (int i = 0; i < P; ++i) {
+        LISSOME_UNROLL
+        for (int j = 0; j < V; ++j) {
+            store(y + j * plane + i * kLanes, sums.at[i][j]);
+        }
+    }
+}
+
+}  // namespace lissome::LISSOME_ISA
