@@ -43,7 +43,7 @@ LISSOME_INLINE void clear(Sums<P, V>& sums) {
 // sums[i][j] += Σ_c x[i · X · kLanes + c] · w[c][j]: channels of one block, c below `channels`, in order. X: vectors
 // between neighbouring pixels of the block, or 0 when that is only known at run time (`step`, in floats).
 template <int P, int V, int X>
-LISSOME_INLINE void multiply(Sums<P, V>& sums, const float* x, int64_t step, const float* w, int64_t channels) {
+LISSOME_INLINE void accumulate(Sums<P, V>& sums, const float* x, int64_t step, const float* w, int64_t channels) {
     for (int64_t c = 0; c < channels; ++c) {
         Vec weight[V];
         LISSOME_UNROLL
