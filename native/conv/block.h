@@ -40,11 +40,11 @@ LISSOME_INLINE void clear(Sums<P, V>& sums) {
     }
 }
 
-// sums[i][j] += Σ_c x[i · X · kLanes + c] · w[c][j]: channels of one block, c below `channels`, in order. X: vectors
-// between neighbouring pixels of the block, or 0 when that is only known at run time (`step`, in floats).
-template <int P, int V, int X>
-LISSOME_INLINE void accumulate(Sums<P, V>& sums, const float* x, int64_t step, const float* w, int64_t channels) {
-    for (int64_t c = 0; c < channels; ++c) {
+// sums[i][j] += Σ_c x[i · D + c] · w[c][j], c below `run`, in order. D: floats between neighbouring pixels of the block
+// (kLanes on blocked data), or 0 when that is only known at run time (`distance`).
+template <int P, int V, int D>
+LISSOME_INLINE void accumulate(Sums<P, V>& sums, const float* x, int64_t distance, const float* w, int64_t run) {
+    for (int64_t c = 0; c < run; ++c) {
         Vec weight[V];
         LISSOME_UNROLL
         for (int j = 0; j < V; ++j) {
@@ -52,7 +52,7 @@ LISSOME_INLINE void accumulate(Sums<P, V>& sums, const float* x, int64_t step, c
         }
         LISSOME_UNROLL
         for (int i = 0; i < P; ++i) {
-            const Vec input = broadcast(x[c + (X == 0 ? i * step : i * X * kLanes)]);
+            const Vec input = broadcast(x[c + i * (D == 0 ? distance : D)]);
             LISSOME_UNROLL
             for (int j = 0; j < V; ++j) {
                 sums.at[i][j] = fma(input, weight[j], sums.at[i][j]);
