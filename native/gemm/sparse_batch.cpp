@@ -1,7 +1,8 @@
 // gemm_f32_sparse_batch: y = x · wᵀ + bias for many rows of x, weights sparse (sell.h), floats or codes into a table.
 // The batch is transposed once in blocks of four vectors; each stored weight is then broadcast against contiguous
 // inputs: no gather, one multiply-add per batch element and stored weight.
-// Workspace: the transposed batch, (k + 1) rows per block, and a flag a block for NaN or infinity.
+// Workspace: a flag a block and chunk for NaN or infinity, and the transposed batch, k rows of at most kBlock a block;
+// the last block's rows are as many vectors as it needs.
 #include "core/kernel.h"
 #include "core/simd.h"
 #include "gemm/sell.h"
@@ -26,6 +27,10 @@ static int64_t flag_floats(const GemmShape& g) {
     return ceil_div(blocks(g) * chunks(g), 16) * 16;
 }
 
+static int64_t vectors(const GemmShape& g, int64_t block) {
+    return ceil_div(least(kBlock, g.m - block * kBlock), kLanes);
+}
+
 static int64_t workspace_bytes(const Shape& shape, int) {
     return (flag_floats(shape.gemm) + blocks(shape.gemm) * shape.gemm.k * kBlock) * 4;
 }
@@ -39,19 +44,20 @@ static void turn(const Call& call, int64_t begin, int64_t end, int) {
     float* flags = reinterpret_cast<float*>(call.workspace);
     for (int64_t task = begin; task < end; ++task) {
         const int64_t block = task / chunks(g), first = task % chunks(g) * kChunk, last = least(g.k, first + kChunk);
+        const int64_t wide = vectors(g, block) * kLanes;
         float* to = flags + flag_floats(g) + block * g.k * kBlock;
         flags[task] = 0.0f;
-        for (int64_t b = 0; b < kBlock; ++b) {
+        for (int64_t b = 0; b < wide; ++b) {
             const int64_t m = block * kBlock + b;
             if (m >= g.m) {
                 for (int64_t i = first; i < last; ++i) {
-                    to[i * kBlock + b] = 0.0f;
+                    to[i * wide + b] = 0.0f;
                 }
                 continue;
             }
             const float* x = call.x + m * g.k;
             for (int64_t i = first; i < last; ++i) {
-                to[i * kBlock + b] = x[i];
+                to[i * wide + b] = x[i];
             }
             if (any_nonfinite(x + first, last - first)) {
                 flags[task] = 1.0f;
@@ -74,7 +80,7 @@ LISSOME_INLINE void row_times_block(const Index* index, const Value* value, cons
     }
     for (int64_t t = 0; t < length; ++t) {
         const Vec weight = broadcast(value_at(value, table, t * kSlice));
-        const float* from = x + int64_t{index[t * kSlice]} * kBlock;
+        const float* from = x + int64_t{index[t * kSlice]} * (V * kLanes);
 #pragma GCC unroll 4
         for (int v = 0; v < V; ++v) {
             sum[v] = fma(weight, load(from + v * kLanes), sum[v]);
@@ -99,7 +105,7 @@ static void slice_times_block(const Call& call, int64_t slice, int64_t block, co
         const int64_t at = int64_t{w.start[slice]} * kSlice + lane, length = w.length[slice * kSlice + lane];
         const Index* index = static_cast<const Index*>(w.index) + at;
         const Value* value = static_cast<const Value*>(w.value) + at;
-        switch (ceil_div(count, kLanes)) {
+        switch (vectors(g, block)) {
             case 1:
                 row_times_block<1>(index, value, w.table, length, x, sums);
                 break;

@@ -20,15 +20,16 @@ from lissome.runtime.native import native
 from lissome.weights import Codebook, CodedWeight, Sparse
 
 # Share of weights left below which the sparse kernel wins: measured by bench/sparse_break_even.py on AMD Zen 4, one
-# thread, AVX-512. The layers measured there meet at 10 to 55 % with few rows of x (the low end while the dense weight
-# stays in the second-level cache), 16 to 36 % with 16 rows, 33 to 43 % with 64 rows, and 30 to 100 % for convolutions.
+# thread, AVX-512. The layers measured there meet at 8 to 38 % with one to three rows of x (the low end while the dense
+# weight stays in the second-level cache), 4 to 12 % with 4 rows, 23 to 37 % with 16 rows, 34 to 45 % with 64 rows, and
+# 45 to 100 % for convolutions.
 ROW_BELOW: Final = 0.12
 BATCH_BELOW: Final = 0.15
 LARGE_BATCH_BELOW: Final = 0.3
 CONV_BELOW: Final = 0.3
-# Rows of x from which a transposed batch beats a gather for each row (between 6 and 14 there), and from which the
+# Rows of x from which a transposed batch beats a gather for each row (between 2 and 6 there), and from which the
 # transposition hardly counts.
-BATCH_FROM: Final = 8
+BATCH_FROM: Final = 4
 LARGE_BATCH_FROM: Final = 32
 
 
