@@ -49,11 +49,12 @@ def program(kernel: str, shape: ConvShape | GemmShape, weight: Sparse | Dense) -
     builder, choice = native.Builder(), Choice(kernel, "", "sparse" in kernel)
     if isinstance(shape, ConvShape):
         reads, writes = shape.n * shape.c * shape.h * shape.w, shape.n * shape.k * shape.p * shape.q
-        packed, add = kernels.pack_conv(weight, shape, choice), builder.conv
+        packed = kernels.pack_conv(weight, shape, choice)
     else:
         reads, writes = shape.m * shape.k, shape.m * shape.n
-        packed, add = kernels.pack_gemm(weight, shape, choice, transposed=True), builder.gemm
-    add(kernel, builder.input(reads, 0), builder.output(writes, 0), shape.values(), packed, None, False)
+        packed = kernels.pack_gemm(weight, shape, choice, transposed=True)
+    ends = [builder.input(reads, 0)], [builder.output(writes, 0)]
+    builder.step(kernel, *ends, shape.values(), [], packed)
     return builder.build([1]), reads, writes
 
 

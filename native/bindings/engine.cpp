@@ -16,6 +16,7 @@
 
 #include "conv/pack.h"
 #include "executor/program.h"
+#include "executor/rules.h"
 #include "gemm/pack.h"
 
 namespace nb = nanobind;
@@ -63,22 +64,35 @@ struct Builder {
         return static_cast<int>(tensors.size()) - 1;
     }
 
-    Step& add_step(const std::string& kernel, Op op, int x, int y, Activation activation) {
-        const Kernel& found = find_kernel(kernel);
-        if (found.op != op) {
-            throw std::invalid_argument("kernel " + kernel + " is for another operator");
+    int add_part(int whole, int64_t elements, int64_t skip) {
+        if (whole < 0 || whole >= static_cast<int>(tensors.size())) {
+            throw std::invalid_argument("a part belongs to a tensor that does not exist");
         }
-        Step& step = steps.emplace_back();
-        step.kernel = &found;
-        step.x = x;
-        step.y = y;
-        step.activation = activation;
-        return step;
+        Tensor part = tensors[static_cast<size_t>(whole)];
+        if (skip < 0 || skip > part.elements || elements < 1 || elements > part.elements - skip) {
+            throw std::invalid_argument("a part lies within its tensor");
+        }
+        part.skip += skip;
+        part.elements = elements;
+        part.part = true;
+        tensors.push_back(part);
+        return static_cast<int>(tensors.size()) - 1;
     }
 };
 
-Activation activation(bool relu) {
-    return relu ? Activation::relu : Activation::none;
+Activation activation(const std::tuple<std::string, float, float>& named) {
+    constexpr std::pair<const char*, ActivationKind> kKinds[] = {{"none", ActivationKind::none},
+                                                                 {"relu", ActivationKind::relu},
+                                                                 {"clip", ActivationKind::clip},
+                                                                 {"leaky_relu", ActivationKind::leaky_relu},
+                                                                 {"hard_swish", ActivationKind::hard_swish}};
+    const auto& [name, low, high] = named;
+    for (const auto& [known, kind] : kKinds) {
+        if (name == known) {
+            return {kind, low, high};
+        }
+    }
+    throw std::invalid_argument("no activation is called " + name);
 }
 
 void bind_packed(nb::module_& m) {
@@ -137,81 +151,30 @@ void bind_builder(nb::module_& m) {
                                     static_cast<int64_t>(b.constants.size()) - 1);
             },
             nb::arg("values"), "A tensor that every run reads and none writes.")
+        .def("part", &Builder::add_part, nb::arg("whole"), nb::arg("elements"), nb::arg("skip"),
+             "A run of another tensor's elements, under a number of its own.")
         .def(
-            "conv",
-            [](Builder& b, const std::string& kernel, int x, int y, const Extents16& shape, Weights weights,
-               const std::optional<Floats>& bias, bool relu) {
-                Step& step = b.add_step(kernel, Op::conv, x, y, activation(relu));
-                step.shape.conv = make_conv_shape(shape);
+            "step",
+            [](Builder& b, const std::string& kernel, std::vector<int> inputs, std::vector<int> outputs,
+               const std::vector<int64_t>& ints, const std::vector<float>& floats, Weights weights,
+               const std::optional<Floats>& bias, const std::tuple<std::string, float, float>& activated) {
+                Step step;
+                step.kernel = &find_kernel(kernel);
+                step.shape = rule_of(step.kernel->op).shape(ints, floats);
+                step.inputs = std::move(inputs);
+                step.outputs = std::move(outputs);
                 step.weights = std::move(weights);
                 step.bias = bias ? copy_of(*bias) : std::vector<float>{};
+                step.activation = activation(activated);
+                b.steps.push_back(std::move(step));
             },
-            nb::arg("kernel"), nb::arg("x"), nb::arg("y"), nb::arg("shape"), nb::arg("weights").none(),
-            nb::arg("bias").none(), nb::arg("relu"))
-        .def(
-            "gemm",
-            [](Builder& b, const std::string& kernel, int x, int y, const std::array<int64_t, 3>& shape,
-               Weights weights, const std::optional<Floats>& bias, bool relu) {
-                Step& step = b.add_step(kernel, Op::gemm, x, y, activation(relu));
-                step.shape.gemm = make_gemm_shape(shape[0], shape[1], shape[2]);
-                step.weights = std::move(weights);
-                step.bias = bias ? copy_of(*bias) : std::vector<float>{};
-            },
-            nb::arg("kernel"), nb::arg("x"), nb::arg("y"), nb::arg("shape"), nb::arg("weights").none(),
-            nb::arg("bias").none(), nb::arg("relu"))
-        .def(
-            "pool",
-            [](Builder& b, const std::string& kernel, int x, int y, const Extents16& shape) {
-                b.add_step(kernel, Op::pool, x, y, Activation::none).shape.pool = make_pool_shape(shape);
-            },
-            nb::arg("kernel"), nb::arg("x"), nb::arg("y"), nb::arg("shape"))
-        .def(
-            "unary",
-            [](Builder& b, const std::string& kernel, int x, int y, int64_t count, float alpha) {
-                ElementShape& e = b.add_step(kernel, Op::unary, x, y, Activation::none).shape.element;
-                e.count = count;
-                e.alpha = alpha;
-            },
-            nb::arg("kernel"), nb::arg("x"), nb::arg("y"), nb::arg("count"), nb::arg("alpha"))
-        .def(
-            "binary",
-            [](Builder& b, const std::string& kernel, int x, int x2, int y, const std::vector<int64_t>& extents,
-               const std::vector<int64_t>& stride_a, const std::vector<int64_t>& stride_b, bool relu) {
-                const size_t rank = extents.size();
-                if (rank < 1 || rank > kMaxRank || stride_a.size() != rank || stride_b.size() != rank) {
-                    throw std::invalid_argument("a binary operator has 1 to 8 axes, each with two strides");
-                }
-                Step& step = b.add_step(kernel, Op::binary, x, y, activation(relu));
-                step.x2 = x2;
-                ElementShape& e = step.shape.element;
-                e.rank = static_cast<int64_t>(rank);
-                e.count = checked_product(extents.data(), e.rank);
-                std::copy(extents.begin(), extents.end(), e.dim);
-                std::copy(stride_a.begin(), stride_a.end(), e.stride_a);
-                std::copy(stride_b.begin(), stride_b.end(), e.stride_b);
-            },
-            nb::arg("kernel"), nb::arg("x"), nb::arg("x2"), nb::arg("y"), nb::arg("extents"), nb::arg("stride_a"),
-            nb::arg("stride_b"), nb::arg("relu"))
-        .def(
-            "affine",
-            [](Builder& b, const std::string& kernel, int x, int y, const std::array<int64_t, 3>& shape,
-               Weights weights, bool relu) {
-                Step& step = b.add_step(kernel, Op::affine, x, y, activation(relu));
-                step.weights = std::move(weights);
-                step.shape.element.outer = shape[0];
-                step.shape.element.channels = shape[1];
-                step.shape.element.inner = shape[2];
-            },
-            nb::arg("kernel"), nb::arg("x"), nb::arg("y"), nb::arg("shape"), nb::arg("weights").none(), nb::arg("relu"))
-        .def(
-            "softmax",
-            [](Builder& b, const std::string& kernel, int x, int y, const std::array<int64_t, 3>& shape) {
-                ElementShape& e = b.add_step(kernel, Op::softmax, x, y, Activation::none).shape.element;
-                e.outer = shape[0];
-                e.channels = shape[1];
-                e.inner = shape[2];
-            },
-            nb::arg("kernel"), nb::arg("x"), nb::arg("y"), nb::arg("shape"))
+            nb::arg("kernel"), nb::arg("inputs"), nb::arg("outputs"), nb::arg("ints"),
+            nb::arg("floats") = std::vector<float>{}, nb::arg("weights").none() = nb::none(),
+            nb::arg("bias").none() = nb::none(),
+            nb::arg("activation") = std::tuple<std::string, float, float>("none", 0.0f, 0.0f),
+            "One kernel call. ints, floats: what the kernel's operator takes (executor/rules.cpp); activation: its "
+            "name and "
+            "two constants.")
         .def(
             "build",
             [](Builder& b, const std::vector<int>& workers) {
@@ -251,12 +214,16 @@ void run_program(const Program& program, const std::vector<Floats>& inputs, cons
     program.run(from, to, times);
 }
 
-std::vector<std::tuple<std::string, std::string, int64_t>> kernels() {
-    std::vector<std::tuple<std::string, std::string, int64_t>> rows;
+// Name, instruction set, panel width, channels in a block of input and output, whether it adds a residual.
+using KernelRow = std::tuple<std::string, std::string, int64_t, int64_t, int64_t, bool>;
+
+std::vector<KernelRow> kernels() {
+    std::vector<KernelRow> rows;
     const KernelList list = all_kernels();
     for (int64_t i = 0; i < list.size; ++i) {
         if (isa_runs(list.data[i]->isa)) {
-            rows.emplace_back(list.data[i]->name, isa_name(list.data[i]->isa), list.data[i]->panel);
+            const Kernel& k = *list.data[i];
+            rows.emplace_back(k.name, isa_name(k.isa), k.panel, k.block_in, k.block_out, k.residual);
         }
     }
     return rows;
@@ -272,7 +239,10 @@ void bind_engine(nb::module_& m) {
         .def_prop_ro("steps", &Program::steps, "Number of kernel calls in a run.")
         .def("run", &run_program, nb::arg("inputs"), nb::arg("outputs"), nb::arg("seconds").none(),
              "Runs once without holding the GIL; adds each step's time to `seconds`.");
-    m.def("kernels", &kernels, "Name, instruction set and panel width of every kernel that this processor runs.");
+    m.def("kernels", &kernels,
+          "Of every kernel that this processor runs: name, instruction set, panel width, channels in a block of input "
+          "and of "
+          "output, whether it adds a residual.");
     m.def(
         "conv_extents",
         [](const Extents16& shape) {

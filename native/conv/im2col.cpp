@@ -3,6 +3,7 @@
 // the whole batch so that small images fill vectors too: it gathers the panel's inputs (c/g · r · s, panel) once and
 // multiplies all filters of one group with it.
 // Workspace: one panel a worker.
+#include "core/activation.h"
 #include "core/kernel.h"
 #include "gemm/tile.h"
 
@@ -88,14 +89,11 @@ static void gather_panel(const ConvShape& s, const Runs& runs, const float* x, i
 static void write_row(const Call& call, const Runs& runs, int64_t first, int64_t k, const float* sums) {
     const ConvShape& s = call.shape->conv;
     const Vec bias = broadcast(call.bias ? call.bias[k] : 0.0f);
-    Vec low = add(load(sums), bias), high = add(load(sums + kLanes), bias);
-    if (call.activation == Activation::relu) {
-        low = relu(low);
-        high = relu(high);
-    }
+    const Vec low = activate(add(load(sums), bias), call.activation);
+    const Vec high = activate(add(load(sums + kLanes), bias), call.activation);
     const int64_t area = s.p * s.q, image = runs.run[0].image;
     if (runs.pixels == kPanel && image == runs.run[runs.count - 1].image) {
-        float* y = call.y + (image * s.k + k) * area + first % area;
+        float* y = call.out[0] + (image * s.k + k) * area + first % area;
         store(y, low);
         store(y + kLanes, high);
         return;
@@ -104,7 +102,7 @@ static void write_row(const Call& call, const Runs& runs, int64_t first, int64_t
     store(row, low);
     store(row + kLanes, high);
     for (int64_t j = 0; j < runs.pixels; ++j) {
-        call.y[((first + j) / area * s.k + k) * area + (first + j) % area] = row[j];
+        call.out[0][((first + j) / area * s.k + k) * area + (first + j) % area] = row[j];
     }
 }
 
@@ -116,7 +114,7 @@ static void run(const Call& call, int64_t begin, int64_t end, int worker) {
     for (int64_t task = begin; task < end; ++task) {
         const int64_t group = task / panels(s), first = task % panels(s) * kPanel;
         const Runs runs = runs_of(s, first);
-        gather_panel(s, runs, call.x, group * channels, panel);
+        gather_panel(s, runs, call.in[0], group * channels, panel);
         for (int64_t k = group * filters; k < (group + 1) * filters;) {
             const float* weight = call.weights.dense + k * depth(s);
             const int64_t left = (group + 1) * filters - k;

@@ -74,8 +74,8 @@ static void run(const Call& call, int64_t begin, int64_t end, int worker) {
     const PoolShape& s = call.shape->pool;
     float* row = reinterpret_cast<float*>(call.workspace) + worker * row_floats(s);
     for (int64_t task = begin; task < end; ++task) {
-        const float* x = call.x + task * s.h * s.w;
-        float* y = call.y + task * s.p * s.q;
+        const float* x = call.in[0] + task * s.h * s.w;
+        float* y = call.out[0] + task * s.p * s.q;
         for (int64_t p = 0; p < s.p; ++p) {
             const int64_t top = p * s.stride_h - s.pad_top;
             const Taps rows = inside(top, s.r, s.dilation_h, s.h);

@@ -5,6 +5,7 @@
 // vector. Workspace: for each image in work, the padded input, one filter's outputs and a flag a channel for NaN or
 // infinity. Many images: one task each. Fewer images than workers: padding by channel, then filters.
 #include "conv/taps.h"
+#include "core/activation.h"
 #include "core/kernel.h"
 #include "core/simd.h"
 
@@ -44,14 +45,14 @@ static Space space(const Call& call, const TapGeometry& g, int64_t slot, int wor
 
 static void pad(const Call& call, const TapGeometry& g, const Space& to, int64_t n, int64_t c) {
     const ConvShape& s = call.shape->conv;
-    const float* channel = call.x + (n * s.c + c) * s.h * s.w;
+    const float* channel = call.in[0] + (n * s.c + c) * s.h * s.w;
     pad_channel(s, g, channel, c, to.padded);
     to.flags[c] = any_nonfinite(channel, s.h * s.w) ? 1.0f : 0.0f;
 }
 
 template <int V, class Index, class Value>
 LISSOME_INLINE void strip(const Index* offset, const Value* value, const float* table, int64_t taps, const float* x,
-                          float bias, Activation activation, float* y) {
+                          float bias, const Activation& activation, float* y) {
     Vec sum[V];
     for (int v = 0; v < V; ++v) {
         sum[v] = broadcast(bias);
@@ -65,7 +66,7 @@ LISSOME_INLINE void strip(const Index* offset, const Value* value, const float* 
         }
     }
     for (int v = 0; v < V; ++v) {
-        store(y + v * kLanes, activation == Activation::relu ? relu(sum[v]) : sum[v]);
+        store(y + v * kLanes, activate(sum[v], activation));
     }
 }
 
@@ -98,7 +99,7 @@ static void filter(const Call& call, const TapGeometry& g, const Space& at, int6
             t += kLanes;
         }
     }
-    float* y = call.y + (n * s.k + k) * s.p * s.q;
+    float* y = call.out[0] + (n * s.k + k) * s.p * s.q;
     for (int64_t p = 0; p < s.p; ++p) {
         __builtin_memcpy(y + p * s.q, at.grid + p * g.width, static_cast<size_t>(s.q) * 4);
     }

@@ -14,8 +14,17 @@
 
 namespace lissome {
 
+// A new operator is one name here and one rule in executor/rules.cpp.
 enum class Op : int { conv, gemm, pool, unary, binary, affine, softmax };
-enum class Activation : int { none, relu };
+
+// What a kernel that makes a tensor does to it last. low and high: the bounds of clip; low: the slope of leaky_relu.
+enum class ActivationKind : int { none, relu, clip, leaky_relu, hard_swish };
+struct Activation {
+    ActivationKind kind = ActivationKind::none;
+    float low = 0.0f, high = 0.0f;
+};
+
+constexpr int kMaxInputs = 4, kMaxOutputs = 3;
 
 // How weights lie in memory; see the packers named beside each.
 enum class Form : int {
@@ -49,11 +58,10 @@ struct Shape {
 // One node in one run: everything that a kernel may touch.
 struct Call {
     const Shape* shape;
-    const float* x;
-    const float* x2;  // second operand of a binary operator
-    float* y;
+    const float* in[kMaxInputs];  // nullptr where an optional input is left out; conv: in[1] is added before activation
+    float* out[kMaxOutputs];
     WeightView weights;
-    const float* bias;  // one a row of the weight, or nullptr
+    const float* bias;  // one a row of the weight, then zeros to a multiple of 16; or nullptr
     Activation activation;
     std::byte* workspace;  // workspace_bytes(shape, workers), 64-byte aligned, contents undefined
     int workers;
@@ -72,6 +80,10 @@ struct Kernel {
     int64_t panel;  // outputs in a panel of Form::panels
     int64_t (*workspace_bytes)(const Shape& shape, int workers);
     Phase phases[2];  // a second phase without `run` does not exist
+    // Channels in a block of the first input and of the output. 1: plain, (n, c, h, w); else blocked, channels in
+    // whole blocks, zeros behind the last: (n, ⌈c / block⌉, h, w, block).
+    int64_t block_in = 1, block_out = 1;
+    bool residual = false;  // conv: whether in[1], of the output's shape and layout, may be given
 };
 
 // All kernels that this build contains, in one visible list (executor/table.cpp).

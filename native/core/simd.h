@@ -48,6 +48,13 @@ LISSOME_INLINE Vec fma(Vec a, Vec b, Vec c) {
 LISSOME_INLINE Vec relu(Vec a) {
     return _mm512_max_ps(_mm512_setzero_ps(), a);
 }
+LISSOME_INLINE Vec multiply(Vec a, Vec b) {
+    return _mm512_mul_ps(a, b);
+}
+// x within low and high; NaN stays, as the second operand wins.
+LISSOME_INLINE Vec clamp(Vec x, Vec low, Vec high) {
+    return _mm512_min_ps(high, _mm512_max_ps(low, x));
+}
 // The larger, NaN if either is.
 LISSOME_INLINE Vec maximum(Vec a, Vec b) {
     return _mm512_mask_mov_ps(_mm512_max_ps(a, b), _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q), a);
@@ -103,6 +110,12 @@ LISSOME_INLINE Vec fma(Vec a, Vec b, Vec c) {
 }
 LISSOME_INLINE Vec relu(Vec a) {
     return _mm256_max_ps(_mm256_setzero_ps(), a);
+}
+LISSOME_INLINE Vec multiply(Vec a, Vec b) {
+    return _mm256_mul_ps(a, b);
+}
+LISSOME_INLINE Vec clamp(Vec x, Vec low, Vec high) {
+    return _mm256_min_ps(high, _mm256_max_ps(low, x));
 }
 LISSOME_INLINE Vec maximum(Vec a, Vec b) {
     return _mm256_blendv_ps(_mm256_max_ps(a, b), a, _mm256_cmp_ps(a, a, _CMP_UNORD_Q));
@@ -161,6 +174,12 @@ LISSOME_INLINE Vec fma(Vec a, Vec b, Vec c) {
 LISSOME_INLINE Vec relu(Vec a) {
     return vmaxq_f32(a, vdupq_n_f32(0.0f));
 }
+LISSOME_INLINE Vec multiply(Vec a, Vec b) {
+    return vmulq_f32(a, b);
+}
+LISSOME_INLINE Vec clamp(Vec x, Vec low, Vec high) {
+    return vminq_f32(vmaxq_f32(x, low), high);
+}
 LISSOME_INLINE Vec maximum(Vec a, Vec b) {
     return vmaxq_f32(a, b);
 }
@@ -200,6 +219,13 @@ LISSOME_INLINE Vec fma(Vec a, Vec b, Vec c) {
 }
 LISSOME_INLINE Vec relu(Vec a) {
     return a < zero() ? zero() : a;
+}
+LISSOME_INLINE Vec multiply(Vec a, Vec b) {
+    return a * b;
+}
+LISSOME_INLINE Vec clamp(Vec x, Vec low, Vec high) {
+    const Vec raised = x < low ? low : x;
+    return raised > high ? high : raised;
 }
 LISSOME_INLINE Vec maximum(Vec a, Vec b) {
     return (b > a) | (b != b) ? b : a;

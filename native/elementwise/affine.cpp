@@ -1,5 +1,6 @@
 // affine_f32: y = scale[c] · x + shift[c], which is what batch normalisation is at inference. A task is one channel of
 // one image. Weights: the row of scales, then the row of shifts.
+#include "core/activation.h"
 #include "core/kernel.h"
 #include "core/simd.h"
 
@@ -20,13 +21,12 @@ static void run(const Call& call, int64_t begin, int64_t end, int) {
     for (int64_t task = begin; task < end; ++task) {
         const int64_t channel = task % e.channels;
         const float scale = call.weights.dense[channel], shift = call.weights.dense[e.channels + channel];
-        const bool rectify = call.activation == Activation::relu;
-        const float* x = call.x + task * e.inner;
-        float* y = call.y + task * e.inner;
+        const float* x = call.in[0] + task * e.inner;
+        float* y = call.out[0] + task * e.inner;
         for (int64_t i = 0; i < e.inner; ++i) {
-            const float value = scale * x[i] + shift;
-            y[i] = rectify && value < 0.0f ? 0.0f : value;
+            y[i] = scale * x[i] + shift;
         }
+        activate_all(y, e.inner, call.activation);
     }
 }
 

@@ -1,4 +1,5 @@
 // binary_f32_add, binary_f32_multiply: two tensors with NumPy's broadcasting. A task is one run along the last axis.
+#include "core/activation.h"
 #include "core/kernel.h"
 #include "core/simd.h"
 
@@ -26,14 +27,14 @@ static void run(const Call& call, int64_t begin, int64_t end, int) {
     const ElementShape& e = call.shape->element;
     const int64_t inner = e.rank - 1, extent = e.dim[inner], step_a = e.stride_a[inner], step_b = e.stride_b[inner];
     for (int64_t task = begin; task < end; ++task) {
-        const float *a = call.x, *b = call.x2;
+        const float *a = call.in[0], *b = call.in[1];
         int64_t rest = task;
         for (int64_t axis = inner - 1; axis >= 0; --axis) {
             a += rest % e.dim[axis] * e.stride_a[axis];
             b += rest % e.dim[axis] * e.stride_b[axis];
             rest /= e.dim[axis];
         }
-        float* y = call.y + task * extent;
+        float* y = call.out[0] + task * extent;
         if (step_a == 1 && step_b == 1) {
             for (int64_t i = 0; i < extent; ++i) {
                 y[i] = function(a[i], b[i]);
@@ -43,9 +44,7 @@ static void run(const Call& call, int64_t begin, int64_t end, int) {
                 y[i] = function(a[i * step_a], b[i * step_b]);
             }
         }
-        for (int64_t i = 0; call.activation == Activation::relu && i < extent; ++i) {
-            y[i] = y[i] < 0.0f ? 0.0f : y[i];
-        }
+        activate_all(y, extent, call.activation);
     }
 }
 

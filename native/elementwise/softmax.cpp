@@ -20,8 +20,8 @@ static void run(const Call& call, int64_t begin, int64_t end, int) {
     const ElementShape& e = call.shape->element;
     for (int64_t task = begin; task < end; ++task) {
         const int64_t base = task / e.inner * e.channels * e.inner + task % e.inner;
-        const float* x = call.x + base;
-        float* y = call.y + base;
+        const float* x = call.in[0] + base;
+        float* y = call.out[0] + base;
         float most = x[0], sum = 0.0f;
         for (int64_t i = 1; i < e.channels; ++i) {
             most = x[i * e.inner] > most ? x[i * e.inner] : most;

@@ -41,8 +41,8 @@ template <float (*function)(float, float)>
 static void run(const Call& call, int64_t begin, int64_t end, int) {
     const float alpha = call.shape->element.alpha;
     const int64_t last = least(end * kRun, call.shape->element.count);
-    const float* __restrict x = call.x;
-    float* __restrict y = call.y;
+    const float* __restrict x = call.in[0];
+    float* __restrict y = call.out[0];
     for (int64_t i = begin * kRun; i < last; ++i) {
         y[i] = function(x[i], alpha);
     }

@@ -20,7 +20,9 @@ enum class Place : int { arena, input, output, constant };
 struct Tensor {
     Place place;
     int64_t elements;
-    int64_t at;  // arena: offset in bytes, a multiple of 64; otherwise: which input, output or constant
+    int64_t at;        // arena: offset in bytes, a multiple of 64; otherwise: which input, output or constant
+    int64_t skip = 0;  // elements before this tensor, for one that is a part of another
+    bool part = false;
 };
 
 struct Step {
@@ -28,8 +30,8 @@ struct Step {
     Shape shape;
     PackedPtr weights;        // null for kernels of Form::none
     std::vector<float> bias;  // empty: none
-    Activation activation = Activation::none;
-    int x = 0, x2 = -1, y = 0;  // tensors; x2 only for binary operators
+    Activation activation{};
+    std::vector<int> inputs, outputs;  // tensors
     int workers = 1;
 };
 

@@ -1,6 +1,7 @@
 // gemm_f32_panels: y (m, n) = x (m, k) · wᵀ + bias with weights packed in panels of two vectors of outputs (pack.h).
 // The dense fall-back of every linear layer. A task is one panel and a strip of rows of x, which are read in place.
 // Traffic: the whole weight once per strip; at m = 1 that read is the cost, and pruning is what lowers it.
+#include "core/activation.h"
 #include "core/kernel.h"
 #include "gemm/tile.h"
 
@@ -30,15 +31,13 @@ static void run(const Call& call, int64_t begin, int64_t end, int) {
         }
         const float* panel = call.weights.dense + first * g.k;
         for (int64_t m = task % strips * kStrip; m < last_row;) {
-            const int64_t done = tile_rows(call.x + m * g.k, g.k, 1, panel, g.k, last_row - m, sums);
+            const int64_t done = tile_rows(call.in[0] + m * g.k, g.k, 1, panel, g.k, last_row - m, sums);
             for (int64_t i = 0; i < done; ++i) {
                 Vec low = add(load(sums + i * kPanel), load(bias));
                 Vec high = add(load(sums + i * kPanel + kLanes), load(bias + kLanes));
-                if (call.activation == Activation::relu) {
-                    low = relu(low);
-                    high = relu(high);
-                }
-                float* y = call.y + (m + i) * g.n + first;
+                low = activate(low, call.activation);
+                high = activate(high, call.activation);
+                float* y = call.out[0] + (m + i) * g.n + first;
                 if (columns == kPanel) {
                     store(y, low);
                     store(y + kLanes, high);

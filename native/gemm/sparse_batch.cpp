@@ -3,6 +3,7 @@
 // inputs: no gather, one multiply-add per batch element and stored weight.
 // Workspace: a flag a block and chunk for NaN or infinity, and the transposed batch, k rows of at most kBlock a block;
 // the last block's rows are as many vectors as it needs.
+#include "core/activation.h"
 #include "core/kernel.h"
 #include "core/simd.h"
 #include "gemm/sell.h"
@@ -55,7 +56,7 @@ static void turn(const Call& call, int64_t begin, int64_t end, int) {
                 }
                 continue;
             }
-            const float* x = call.x + m * g.k;
+            const float* x = call.in[0] + m * g.k;
             for (int64_t i = first; i < last; ++i) {
                 to[i * wide + b] = x[i];
             }
@@ -120,8 +121,7 @@ static void slice_times_block(const Call& call, int64_t slice, int64_t block, co
         }
         const float bias = call.bias ? call.bias[row] : 0.0f;
         for (int64_t b = 0; b < count; ++b) {
-            const float y = sums[b] + bias;
-            call.y[(first + b) * g.n + row] = call.activation == Activation::relu && y < 0.0f ? 0.0f : y;
+            call.out[0][(first + b) * g.n + row] = activate(sums[b] + bias, call.activation);
         }
     }
 }
@@ -139,7 +139,7 @@ static void slices(const Call& call, int64_t begin, int64_t end) {
             flagged += flags[block * chunks(g) + chunk];
         }
         for (int64_t m = block * kBlock; flagged != 0.0f && m < least(g.m, (block + 1) * kBlock); ++m) {
-            poison_slice(call.weights, slice, call.x + m * g.k, g.k, call.y + m * g.n);
+            poison_slice(call.weights, slice, call.in[0] + m * g.k, g.k, call.out[0] + m * g.n);
         }
     }
 }

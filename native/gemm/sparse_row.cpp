@@ -2,6 +2,7 @@
 // One vector holds 16 outputs' sums (or 8, or 4): per stored weight one gathered input and one multiply-add, and no
 // horizontal sums. Wins over sparse_batch while a vector of batch elements would be mostly empty.
 // Workspace: x with a zero behind each row, and a flag a row for NaN or infinity.
+#include "core/activation.h"
 #include "core/kernel.h"
 #include "core/simd.h"
 #include "gemm/sell.h"
@@ -22,7 +23,7 @@ static void copy(const Call& call, int64_t begin, int64_t end, int) {
     const GemmShape& g = call.shape->gemm;
     for (int64_t m = begin; m < end; ++m) {
         float* to = reinterpret_cast<float*>(call.workspace) + m * (g.k + 2);
-        __builtin_memcpy(to, call.x + m * g.k, static_cast<size_t>(g.k) * 4);
+        __builtin_memcpy(to, call.in[0] + m * g.k, static_cast<size_t>(g.k) * 4);
         to[g.k] = 0.0f;
         to[g.k + 1] = any_nonfinite(to, g.k) ? 1.0f : 0.0f;
     }
@@ -55,12 +56,11 @@ static void slices(const Call& call, const Values& table, int64_t begin, int64_t
             for (int v = 0; v < kSlice / kLanes; ++v) {
                 store(sums + v * kLanes, sum[v]);
             }
-            float* y = call.y + m * g.n;
+            float* y = call.out[0] + m * g.n;
             for (int64_t i = 0; i < kSlice; ++i) {
                 const uint32_t row = w.row[slice * kSlice + i];
                 if (row != kNoRow) {
-                    const float value = sums[i] + (call.bias ? call.bias[row] : 0.0f);
-                    y[row] = call.activation == Activation::relu && value < 0.0f ? 0.0f : value;
+                    y[row] = activate(sums[i] + (call.bias ? call.bias[row] : 0.0f), call.activation);
                 }
             }
             if (x[g.k + 1] != 0.0f) {

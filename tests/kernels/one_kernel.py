@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -15,12 +16,18 @@ from lissome.weights import CodedWeight
 
 def names(prefix: str) -> list[str]:
     """Full names of the kernels that this machine runs and that begin with `prefix`."""
-    return [name for name, _, _ in native.kernels() if name.startswith(prefix)]
+    return [name for name, *_ in native.kernels() if name.startswith(prefix)]
 
 
 def choice(kernel: str) -> Choice:
     """A forced choice of this kernel."""
     return Choice(kernel, "forced by a test", "sparse" in kernel)
+
+
+def step(builder: native.Builder, kernel: str, ends: tuple[int, int], ints: tuple[int, ...], **options: Any) -> None:
+    """One step from ends[0] to ends[1]. options: weights, bias, and relu."""
+    activation = ("relu" if options.pop("relu", False) else "none", 0.0, 0.0)
+    builder.step(kernel, [ends[0]], [ends[1]], ints, activation=activation, **options)
 
 
 def run(builder: native.Builder, inputs: list[np.ndarray], shape: tuple[int, ...], workers: int) -> np.ndarray:
@@ -42,7 +49,7 @@ def gemm(
     packed = kernels.pack_gemm(weight, shape, choice(kernel), transposed=True)
     builder = native.Builder()
     ends = builder.input(x.size, 0), builder.output(shape.m * shape.n, 0)
-    builder.gemm(kernel, *ends, shape.values(), packed, bias, relu)
+    step(builder, kernel, ends, shape.values(), weights=packed, bias=bias, relu=relu)
     return run(builder, [x], (shape.m, shape.n), workers)
 
 
@@ -61,7 +68,7 @@ def conv(
     builder = native.Builder()
     out = (shape.n, shape.k, shape.p, shape.q)
     ends = builder.input(x.size, 0), builder.output(math.prod(out), 0)
-    builder.conv(kernel, *ends, shape.values(), packed, bias, relu)
+    step(builder, kernel, ends, shape.values(), weights=packed, bias=bias, relu=relu)
     return run(builder, [x], out, workers)
 
 
@@ -70,5 +77,5 @@ def pool(kernel: str, x: np.ndarray, shape: PoolShape, *, workers: int = 1) -> n
     builder = native.Builder()
     out = (shape.n, shape.c, shape.p, shape.q)
     ends = builder.input(x.size, 0), builder.output(math.prod(out), 0)
-    builder.pool(kernel, *ends, shape.values())
+    step(builder, kernel, ends, shape.values())
     return run(builder, [x], out, workers)

@@ -8,6 +8,7 @@ import pytest
 from engine_problems import EPSILON, assert_close, single, uniform
 from lissome.runtime import kernels, reference
 from lissome.runtime.engine import Engine
+from lissome.runtime.native import native
 from lissome.weights import Dense
 
 pytestmark = pytest.mark.native
@@ -69,3 +70,27 @@ def test_batch_normalization(shape, isa):
     factor, along = np.abs(values[0]) / np.sqrt(values[3] + 1e-3), (-1, *(1,) * (len(shape) - 1))
     magnitude = np.abs(x) * factor.reshape(along) + (np.abs(values[1]) + np.abs(values[2]) * factor).reshape(along)
     assert_close(got, want, magnitude, 3, "batch normalisation")
+
+
+ACTIVATIONS = {
+    ("relu", 0.0, 0.0): lambda x: np.maximum(x, 0),
+    ("clip", -1.0, 6.0): lambda x: np.clip(x, -1, 6),
+    ("leaky_relu", 0.25, 0.0): lambda x: np.where(x < 0, 0.25 * x, x),
+    ("hard_swish", 0.0, 0.0): lambda x: x * np.clip(x / 6 + 0.5, 0, 1),
+}
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("activation", ACTIVATIONS, ids=lambda a: a[0])
+def test_activations_fused_into_a_kernel(activation, isa):
+    """What a kernel applies last is the function of that name, at every length, NaN and infinity included."""
+    for count in (1, 3, 16, 37):
+        x = np.resize(np.concatenate([EXTREMES, uniform(np.random.default_rng(4), 26) * 9]), count)
+        builder = native.Builder()
+        ends = [builder.input(count, 0), builder.input(count, 1)], [builder.output(count, 0)]
+        builder.step(f"binary_f32_add_{isa}", *ends, [count, 1, 1], activation=activation)
+        got = np.empty(count, np.float32)
+        builder.build([1]).run([x, np.zeros(count, np.float32)], [got], None)
+        with np.errstate(invalid="ignore"):
+            want = ACTIVATIONS[activation](x.astype(np.float64))
+        np.testing.assert_allclose(got, want, rtol=4 * EPSILON, atol=4e-7)

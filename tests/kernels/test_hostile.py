@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from one_kernel import names
+from one_kernel import names, step
 
 from lissome.runtime.native import native
 
@@ -83,7 +83,7 @@ def _conv_builder(tensor_in=50, tensor_out=48):
 def test_steps_that_contradict_their_tensors(elements, message):
     """A convolution whose input or output has another size is refused when the program is built."""
     builder, x, y = _conv_builder(*elements)
-    builder.conv("conv_f32_im2col_scalar", x, y, CONV, native.pack_rows(np.ones(24, F), 3, 8), None, False)
+    step(builder, "conv_f32_im2col_scalar", (x, y), CONV, weights=native.pack_rows(np.ones(24, F), 3, 8), bias=None)
     with pytest.raises(ValueError, match=message):
         builder.build([1])
 
@@ -101,13 +101,13 @@ def test_weights_of_another_shape_or_form():
     ]
     for kernel, weights, bias, message in cases:
         builder, x, y = _conv_builder()
-        builder.conv(kernel, x, y, CONV, weights, bias, False)
+        step(builder, kernel, (x, y), CONV, weights=weights, bias=bias)
         with pytest.raises(ValueError, match=message):
             builder.build([1])
     for kernel in names("gemm_f32_panels"):
         builder = native.Builder()
         ends = builder.input(4, 0), builder.output(3, 0)
-        builder.gemm(kernel, *ends, (1, 3, 4), native.pack_panels(np.ones(12, F), 3, 4, 5), None, False)
+        step(builder, kernel, ends, (1, 3, 4), weights=native.pack_panels(np.ones(12, F), 3, 4, 5))
         with pytest.raises(ValueError, match="panels"):
             builder.build([1])
 
@@ -127,9 +127,30 @@ def test_tensors_outside_their_place():
     for make, message in cases:
         builder = native.Builder()
         ends = make(builder)
-        builder.unary("unary_f32_copy_scalar", *ends, 12, 0.0)
+        step(builder, "unary_f32_copy_scalar", ends, (12,))
         with pytest.raises(ValueError, match=message):
             builder.build([1])
+
+
+@pytest.mark.parametrize(
+    ("whole", "elements", "skip"), [(0, 12, 1), (0, 0, 0), (0, 1, -1), (3, 1, 0), (0, 2**62, 2**62)]
+)
+def test_parts_outside_their_tensor(whole, elements, skip):
+    """A part must lie within a tensor that exists."""
+    builder = native.Builder()
+    builder.input(12, 0)
+    with pytest.raises(ValueError, match="part"):
+        builder.part(whole, elements, skip)
+
+
+def test_parts_are_runs_of_their_tensor():
+    """A step may read a part of an input and write a part of an output."""
+    builder = native.Builder()
+    x, y = builder.input(12, 0), builder.output(12, 0)
+    step(builder, "unary_f32_copy_scalar", (builder.part(x, 4, 8), builder.part(y, 4, 2)), (4,))
+    got = np.zeros(12, F)
+    builder.build([1]).run([np.arange(12, dtype=F)], [got], None)
+    np.testing.assert_array_equal(got, [0, 0, 8, 9, 10, 11, 0, 0, 0, 0, 0, 0])
 
 
 def test_broadcasts_that_reach_outside():
@@ -137,7 +158,7 @@ def test_broadcasts_that_reach_outside():
     for strides in ([100, 1], [-4, 1], [2**62, 1]):
         builder = native.Builder()
         a, b, y = builder.input(12, 0), builder.input(12, 1), builder.output(12, 0)
-        builder.binary("binary_f32_add_scalar", a, b, y, [3, 4], strides, [4, 1], False)
+        builder.step("binary_f32_add_scalar", [a, b], [y], [3, 4, *strides, 4, 1])
         with pytest.raises(ValueError, match=r"stride|reads a tensor"):
             builder.build([1])
 
@@ -145,7 +166,7 @@ def test_broadcasts_that_reach_outside():
 def test_runs_with_wrong_arrays():
     """Too few, too many or wrongly sized arrays never reach a kernel."""
     builder = native.Builder()
-    builder.unary("unary_f32_copy_scalar", builder.input(12, 0), builder.output(12, 0), 12, 0.0)
+    step(builder, "unary_f32_copy_scalar", (builder.input(12, 0), builder.output(12, 0)), (12,))
     program = builder.build([1])
     x, y = np.arange(12, dtype=F), np.zeros(12, F)
     for inputs, outputs, seconds in (([], [y], None), ([x, x], [y], None), ([x[:11]], [y], None), ([x], [], None)):
@@ -161,10 +182,12 @@ def test_unknown_kernels_and_workers():
     """A kernel that does not exist, one of another operator, and an impossible number of workers."""
     builder = native.Builder()
     ends = builder.input(12, 0), builder.output(12, 0)
-    for name, message in (("conv_f32_winograd_avx2", "no kernel"), ("pool_f32_max_scalar", "another operator")):
+    for name, message in (("conv_f32_magic_avx2", "no kernel"), ("pool_f32_max_scalar", "as many numbers")):
         with pytest.raises(ValueError, match=message):
-            builder.unary(name, *ends, 12, 0.0)
-    builder.unary("unary_f32_copy_scalar", *ends, 12, 0.0)
+            step(builder, name, ends, (12,))
+    with pytest.raises(ValueError, match="no activation"):
+        builder.step("unary_f32_copy_scalar", *([end] for end in ends), [12], activation=("softplus", 0.0, 0.0))
+    step(builder, "unary_f32_copy_scalar", ends, (12,))
     for workers in ([], [0], [257], [1, 1]):
         with pytest.raises(ValueError, match="worker"):
             builder.build(workers)

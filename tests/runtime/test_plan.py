@@ -7,7 +7,8 @@ import itertools
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lissome.runtime.plan import ALIGNMENT, WORK_EACH, arrange, workers
+from lissome.runtime.place import ALIGNMENT, arrange
+from lissome.runtime.plan import WORK_EACH, workers
 
 _tensor = st.tuples(st.integers(0, 12), st.integers(0, 5), st.integers(1, 1000))
 

@@ -56,7 +56,7 @@ class Compact:
 
 def instruction_sets() -> tuple[str, ...]:
     """The instruction sets of this build that this processor runs, widest first."""
-    return tuple(dict.fromkeys(isa for _, isa, _ in native.kernels()))
+    return tuple(dict.fromkeys(isa for _, isa, *_ in native.kernels()))
 
 
 def resolve_isa(isa: str | None) -> str:
@@ -99,7 +99,12 @@ def _choose(sparse: str, dense: str, left: float, below: float, what: str) -> Ch
 
 def panel_width(kernel: str) -> int:
     """Outputs in one panel of a dense matrix-product kernel."""
-    return next(panel for name, _, panel in native.kernels() if name == kernel)
+    return next(row[2] for row in native.kernels() if row[0] == kernel)
+
+
+def adds_residual(kernel: str) -> bool:
+    """Whether a convolution kernel adds a second tensor to what it makes."""
+    return next(row[5] for row in native.kernels() if row[0] == kernel)
 
 
 def matrix(weight: CodedWeight, *, transposed: bool) -> NDArray[np.float32]:

@@ -1,38 +1,30 @@
 """From a network and a batch size to a native Program: kernels, fusions, and a place for every tensor.
 
-Flatten, Reshape and Identity cost nothing: their output is another name of their input. A Relu is fused into the kernel
-that makes its input when nothing else reads that. Tensors share one arena by their lifetimes; outputs of the network
-are written straight into the arrays that are returned.
+Each node is lowered to kernel calls by the function that `lower.OPERATORS` names for it. Reshaping costs nothing: its
+output is a view of its input. An activation, and the addition of a residual, are fused into the kernel that makes
+their input when nothing else reads that.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
 from lissome.errors import UnsupportedShape
 from lissome.graph import shapes
-from lissome.graph.conv_shape import ConvShape, GemmShape, Shape
+from lissome.graph.conv_shape import Shape
 from lissome.graph.ir import Node
 from lissome.network import Network
-from lissome.runtime import kernels
-from lissome.runtime.kernels import Choice
+from lissome.runtime import kernels, lower
 from lissome.runtime.native import native
+from lissome.runtime.place import Memory
+from lissome.runtime.step import NONE, Activation, Step
 
-ALIASES: Final = ("Flatten", "Identity", "Reshape")
-FUSABLE: Final = ("Add", "BatchNormalization", "Conv", "Gemm", "MatMul", "Mul")
-UNARY: Final = {
-    "LeakyRelu": "unary_f32_leaky_relu",
-    "Relu": "unary_f32_relu",
-    "Sigmoid": "unary_f32_sigmoid",
-    "Tanh": "unary_f32_tanh",
-}
-ALIGNMENT: Final = 64
+#: operators whose kernels apply an activation to what they make
+ACTIVATED: Final = ("Add", "BatchNormalization", "Conv", "Gemm", "MatMul", "Mul")
 WORK_EACH: Final = 200_000  # multiply-adds or elements: some tens of microseconds
 
 
@@ -42,25 +34,6 @@ class Prepared:
 
     packed: dict[tuple[object, ...], native.Packed] = field(default_factory=dict)
     densities: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Step:
-    """One kernel call. `nodes`: the graph's nodes it stands for. `shape`: what its kernel takes, as plain ints."""
-
-    nodes: tuple[str, ...]
-    op: str
-    kernel: str
-    why: str
-    inputs: tuple[str, ...]
-    output: str
-    shape: tuple[int, ...] = ()
-    strides: tuple[tuple[int, ...], tuple[int, ...]] | None = None
-    weights: native.Packed | None = None
-    bias: NDArray[np.float32] | None = None
-    alpha: float = 0.0
-    relu: bool = False
-    work: int = 0  # multiply-adds (of stored weights, where the kernel is sparse) or elements read
 
 
 @dataclass(frozen=True)
@@ -77,17 +50,26 @@ class Plan:
 def make_plan(net: Network, batch: int, isa: str, threads: int, prepared: Prepared) -> Plan:
     """Plan `net` for inputs of `batch` elements on at most `threads` threads; `prepared` keeps weights between plans.
 
-    Raises UnsupportedShape and GraphError as graph.shapes.infer does.
+    Raises UnsupportedShape and GraphError as graph.shapes.infer does, and UnsupportedShape for what no kernel does.
     """
-    planner = _Planner(net, batch, isa, prepared)
-    steps = planner.steps()
+    planner = Planner(net, batch, isa, prepared)
     builder = native.Builder()
-    places = planner.place(builder, steps)
-    for step in steps:
-        _emit(builder, step, places)
+    planner.lower()
+    places = planner.place(builder)
+    for step in planner.steps:
+        builder.step(
+            step.kernel,
+            [places[name] for name in step.inputs],
+            [places[name] for name in step.outputs],
+            step.ints,
+            step.floats,
+            step.weights,
+            step.bias,
+            step.activation,
+        )
     outputs = tuple(planner.shape(name) for name in net.graph.outputs)
-    counts = [workers(step.work, threads) for step in steps]
-    return Plan(batch, tuple(steps), outputs, max(counts, default=1), builder.build(counts))
+    counts = [workers(step.work, threads) for step in planner.steps]
+    return Plan(batch, tuple(planner.steps), outputs, max(counts, default=1), builder.build(counts))
 
 
 def workers(work: int, threads: int) -> int:
@@ -95,215 +77,121 @@ def workers(work: int, threads: int) -> int:
     return max(1, min(threads, work // WORK_EACH))
 
 
-class _Planner:
+class Planner:
+    """What lowering functions see: the network, what is known of its tensors, and the steps so far.
+
+    memory: tensors in memory; a tensor has its graph's name there.
+    """
+
     def __init__(self, net: Network, batch: int, isa: str, prepared: Prepared) -> None:
         self.net, self.isa, self.prepared = net, isa, prepared
         self.specs = shapes.infer(net.graph, {name: weight.shape for name, weight in net.weights.items()}, batch)
-        self.root: dict[str, str] = {}  # tensor → the tensor whose memory it is
-        self.written: dict[str, str] = {}  # output of the network → the tensor that a step writes for it
-        for node in net.graph.nodes:
-            if node.op in ALIASES:
-                self.root[node.outputs[0]] = self.source(node.inputs[0])
-
-    def source(self, name: str) -> str:
-        return self.root.get(name, name)
+        self.memory = Memory({name: math.prod(self.shape(name)) for name in self.specs})
+        self.steps: list[Step] = []
+        self.maker: dict[str, int] = {}  # tensor → index of the step that writes it
+        self.uses = Counter(name for node in net.graph.nodes for name in node.inputs)
+        self.uses.update(net.graph.outputs)
+        self.written: dict[str, str] = {}  # output of the network → the tensor that is written for it
 
     def shape(self, name: str) -> Shape:
+        """Extents of a tensor of the graph."""
         return tuple(int(extent) for extent in self.specs[name].shape)
 
-    def steps(self) -> list[Step]:
-        """Kernel calls in order, with Relus fused, then a copy for every output that is only another name."""
-        steps: list[Step] = []
-        maker: dict[str, int] = {}  # tensor → index of the step that writes it
-        uses = self.uses()
+    def lower(self) -> None:
+        """All nodes to steps, then a copy for every output of the network that has no memory of its own."""
+        lower.refuse_unknown(self.net.graph)
         for node in self.net.graph.nodes:
-            if node.op in ALIASES:
-                continue
-            x, y = self.source(node.inputs[0]), node.outputs[0]
-            if node.op == "Relu" and x in maker and steps[maker[x]].op in FUSABLE and uses[x] == 1:
-                at = maker.pop(x)
-                steps[at] = replace(steps[at], nodes=(*steps[at].nodes, node.name), output=y, relu=True)
-            else:
-                at = len(steps)
-                step = self.step(node)
-                steps.append(step if step.work else replace(step, work=sum(map(self.elements, step.inputs))))
-            maker[y] = at
+            lower.OPERATORS[node.op](self, node)
         for name in self.net.graph.outputs:
-            written = self.source(name)
-            if written not in maker or written in self.written.values():
-                # No graph can hold this name: it is not printable.
-                written = f"\0{name}"
-                self.specs[written] = self.specs[name]
-                kernel = f"unary_f32_copy_{self.isa}"
-                count = (self.elements(name),)
-                copy = Step(
-                    (name,), "copy", kernel, "another name", (self.source(name),), written, count, work=count[0]
-                )
-                steps.append(copy)
-            self.written[name] = written
-        return steps
+            own = self.memory.root(name) == name and name in self.maker and name not in self.written.values()
+            self.written[name] = name if own else self.copy(name)
 
-    def uses(self) -> dict[str, int]:
-        """How often each tensor's memory is read, by nodes or by the caller."""
-        counts: dict[str, int] = dict.fromkeys(self.specs, 0)
-        reads = [name for node in self.net.graph.nodes if node.op not in ALIASES for name in node.inputs if name]
-        for name in (*reads, *self.net.graph.outputs):
-            counts[self.source(name)] += 1
-        return counts
+    def add(self, step: Step) -> None:
+        """Append a step; one that states no work is taken to do as much as it reads."""
+        read = sum(self.memory.elements[name] for name in step.inputs)
+        self.steps.append(step if step.work else replace(step, work=read))
+        for name in step.outputs:
+            self.maker[name] = len(self.steps) - 1
 
-    def step(self, node: Node) -> Step:
-        weighted = {"Conv": self.conv, "Gemm": self.gemm, "MatMul": self.gemm, "BatchNormalization": self.batch_norm}
-        if node.op in weighted:
-            if self.source(node.inputs[0]) in self.net.weights or not all(
-                i in self.net.weights for i in node.inputs[1:] if i
-            ):
-                raise UnsupportedShape(
-                    f"node {node.name!r} ({node.op}) has inputs {node.inputs}: the first must be computed from the "
-                    "network's input, the others must be weights"
-                )
-            return weighted[node.op](node)
-        x, y = self.source(node.inputs[0]), node.outputs[0]
-        if node.op in UNARY:
-            alpha = shapes.slope(node) if node.op == "LeakyRelu" else 0.0
-            kernel = f"{UNARY[node.op]}_{self.isa}"
-            return Step((node.name,), node.op, kernel, "elementwise", (x,), y, (self.elements(y),), alpha=alpha)
-        if node.op in ("Add", "Mul"):
-            return self.binary(node)
-        shape = self.shape(node.inputs[0])
-        if node.op == "Softmax":
-            axis = shapes.softmax_axis(node, shape)
-            parts = (math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :]))
-            return Step((node.name,), node.op, f"softmax_f32_{self.isa}", f"axis {axis}", (x,), y, parts)
-        pool = shapes.pool_shape(node, shape)
-        kernel = "pool_f32_max" if node.op == "MaxPool" else "pool_f32_average"
-        return Step((node.name,), node.op, f"{kernel}_{self.isa}", f"{pool.r}x{pool.s} window", (x,), y, pool.values())
+    def fresh(self, stem: str, elements: int) -> str:
+        """A new tensor in memory. No graph can hold its name: it is not printable."""
+        name = f"\0{len(self.memory.elements)} {stem}"
+        self.memory.elements[name] = elements
+        return name
 
-    def conv(self, node: Node) -> Step:
-        weight = self.net.weights[node.inputs[1]]
-        shape = shapes.conv_shape(node, self.shape(node.inputs[0]), weight.shape)
-        choice = kernels.choose_conv(shape, self.density(node.inputs[1]), self.isa)
-        key = (node.inputs[1], choice.kernel, replace(shape, n=1))
-        packed = self.packed(key, lambda: kernels.pack_conv(weight, shape, choice))
-        return self.weighted(node, choice, shape, packed)
+    def view(self, name: str, whole: str, skip: int = 0) -> None:
+        """Let `name` be the elements of `whole` from `skip` on."""
+        self.memory.views[name] = (whole, skip)
 
-    def gemm(self, node: Node) -> Step:
-        weight = self.net.weights[node.inputs[1]]
-        shape = shapes.gemm_shape(node, self.shape(node.inputs[0]), weight.shape)
-        transposed = shapes.weight_is_transposed(node)
-        choice = kernels.choose_gemm(shape, self.density(node.inputs[1]), self.isa)
-        key = (node.inputs[1], transposed, "sell" if choice.sparse else choice.kernel)
-        packed = self.packed(key, lambda: kernels.pack_gemm(weight, shape, choice, transposed=transposed))
-        return self.weighted(node, choice, shape, packed)
+    def copy(self, name: str) -> str:
+        """A copy of a tensor."""
+        count = self.memory.elements[name]
+        made = self.fresh(name, count)
+        self.add(Step((name,), "copy", f"unary_f32_copy_{self.isa}", "another name", (name,), (made,), (count,)))
+        return made
 
-    def weighted(self, node: Node, choice: Choice, shape: ConvShape | GemmShape, packed: native.Packed) -> Step:
-        bias = kernels.to_vector(self.net.weights[node.inputs[2]]) if len(node.inputs) > 2 and node.inputs[2] else None
-        work = int(shape.macs * self.density(node.inputs[1])) if choice.sparse else shape.macs
-        x, y, values = self.source(node.inputs[0]), node.outputs[0], shape.values()
-        return Step((node.name,), node.op, choice.kernel, choice.why, (x,), y, values, None, packed, bias, work=work)
+    def fuse_activation(self, node: Node, activation: Activation) -> bool:
+        """Let the step that makes the node's input apply `activation` too, if that can be; says whether it was."""
+        x, y = node.inputs[0], node.outputs[0]
+        at = self.maker.get(x)
+        if at is None or self.uses[x] != 1 or x in self.memory.views:
+            return False
+        step = self.steps[at]
+        if step.op not in ACTIVATED or step.activation != NONE:
+            return False
+        self.steps[at] = replace(step, nodes=(*step.nodes, node.name), outputs=(y,), activation=activation)
+        self._rename(x, y)
+        return True
+
+    def fuse_residual(self, node: Node) -> bool:
+        """Let the convolution that makes one operand of an Add take the other as its residual, if that can be."""
+        for x, other in (node.inputs, node.inputs[::-1]):
+            at, made = self.maker.get(x), self.maker.get(self.memory.root(other), -1)
+            if at is None or self.uses[x] != 1 or x in self.memory.views or made >= at or other in self.net.weights:
+                continue
+            step = self.steps[at]
+            fits = len(step.inputs) == 1 and step.activation == NONE and self.shape(x) == self.shape(other)
+            same_layout = self.memory.elements[x] == self.memory.elements[other]
+            if step.op == "Conv" and fits and same_layout and kernels.adds_residual(step.kernel):
+                names, y = (*step.nodes, node.name), node.outputs[0]
+                self.steps[at] = replace(step, nodes=names, inputs=(step.inputs[0], other), outputs=(y,))
+                self._rename(x, y)
+                return True
+        return False
+
+    def _rename(self, old: str, new: str) -> None:
+        self.maker[new] = self.maker.pop(old)
+        self.memory.elements[new] = self.memory.elements[old]
 
     def packed(self, key: tuple[object, ...], make: Callable[[], native.Packed]) -> native.Packed:
+        """The packed weight of this key, made at its first use."""
         if key not in self.prepared.packed:
             self.prepared.packed[key] = make()
         return self.prepared.packed[key]
 
     def density(self, name: str) -> float:
+        """Share of a weight's entries that are not zero."""
         if name not in self.prepared.densities:
             self.prepared.densities[name] = kernels.density(self.net.weights[name])
         return self.prepared.densities[name]
 
-    def batch_norm(self, node: Node) -> Step:
-        scale, offset, mean, variance = (
-            self.net.weights[name].to_dense().astype(np.float64) for name in node.inputs[1:]
-        )
-        with np.errstate(all="ignore"):
-            factor = scale / np.sqrt(variance + shapes.epsilon(node))
-        shift = offset - mean * factor
-        packed = self.packed(
-            (node.outputs[0], "affine"),
-            lambda: kernels.pack_affine(factor.astype(np.float32), shift.astype(np.float32)),
-        )
-        shape = self.shape(node.inputs[0])
-        parts = (shape[0], shape[1], math.prod(shape[2:]))
-        x, kernel = self.source(node.inputs[0]), f"affine_f32_{self.isa}"
-        return Step((node.name,), node.op, kernel, "per channel", (x,), node.outputs[0], parts, weights=packed)
+    def require_weights(self, node: Node) -> None:
+        """Raise UnsupportedShape unless the node's first input is computed and the others are weights."""
+        computed = self.memory.root(node.inputs[0]) not in self.net.weights
+        if not computed or not all(name in self.net.weights for name in node.inputs[1:] if name):
+            raise UnsupportedShape(
+                f"node {node.name!r} ({node.op}) has inputs {node.inputs}: the first must be computed from the "
+                "network's input, the others must be weights"
+            )
 
-    def binary(self, node: Node) -> Step:
-        a, b = node.inputs
-        out = self.shape(node.outputs[0]) or (1,)
-        strides = (_broadcast_strides(self.shape(a), out), _broadcast_strides(self.shape(b), out))
-        kernel = "binary_f32_add" if node.op == "Add" else "binary_f32_multiply"
-        why = "same shapes" if self.shape(a) == self.shape(b) else "broadcast"
-        inputs, y = (self.source(a), self.source(b)), node.outputs[0]
-        return Step((node.name,), node.op, f"{kernel}_{self.isa}", why, inputs, y, out, strides)
-
-    def place(self, builder: native.Builder, steps: list[Step]) -> dict[str, int]:
+    def place(self, builder: native.Builder) -> dict[str, int]:
         """Give every tensor a place; returns the builder's number for each name that a step uses."""
-        graph, places = self.net.graph, dict[str, int]()
+        graph, fixed = self.net.graph, dict[str, int]()
         for number, spec in enumerate(graph.inputs):
-            places[spec.name] = builder.input(self.elements(spec.name), number)
-        for name in sorted({name for step in steps for name in step.inputs if name in self.net.weights}):
-            places[name] = builder.constant(kernels.to_vector(self.net.weights[name]))
+            fixed[spec.name] = builder.input(self.memory.elements[spec.name], number)
+        read = {self.memory.root(name) for step in self.steps for name in step.inputs}
+        for name in sorted(read & set(self.net.weights)):
+            fixed[name] = builder.constant(kernels.to_vector(self.net.weights[name]))
         for number, name in enumerate(graph.outputs):
-            places[self.written[name]] = builder.output(self.elements(name), number)
-        lifetimes: dict[str, list[int]] = {}
-        for i, step in enumerate(steps):
-            for name in (*step.inputs, step.output):
-                if name not in places:
-                    lifetimes.setdefault(name, [i, i])[1] = i
-        sizes = {name: self.elements(name) * 4 for name in lifetimes}
-        for name, offset in arrange(lifetimes, sizes).items():
-            places[name] = builder.arena(self.elements(name), offset)
-        return places
-
-    def elements(self, name: str) -> int:
-        return math.prod(self.shape(name))
-
-
-def arrange(lifetimes: Mapping[str, list[int]], sizes: Mapping[str, int]) -> dict[str, int]:
-    """Byte offsets such that tensors alive at the same step never overlap.
-
-    lifetimes: first and last step of each. Greedy by size (Pisarchyk and Lee, "Efficient memory management for deep
-    neural net inference", 2020): the largest first, each at the lowest offset that is free for its whole life.
-    """
-    offsets: dict[str, int] = {}
-    for name in sorted(sizes, key=lambda n: (-sizes[n], n)):
-        first, last = lifetimes[name]
-        busy = sorted(
-            (offsets[other], offsets[other] + sizes[other])
-            for other in offsets
-            if lifetimes[other][0] <= last and first <= lifetimes[other][1]
-        )
-        at = 0
-        for begin, end in busy:
-            if begin - at >= sizes[name]:
-                break
-            at = max(at, -(-end // ALIGNMENT) * ALIGNMENT)
-        offsets[name] = at
-    return offsets
-
-
-def _broadcast_strides(shape: Shape, out: Shape) -> tuple[int, ...]:
-    """Elements between neighbours along each axis of `out`, 0 where `shape` is broadcast."""
-    strides = [0] * len(out)
-    step = 1
-    for axis in range(1, len(shape) + 1):
-        strides[-axis] = step if shape[-axis] > 1 else 0
-        step *= shape[-axis]
-    return tuple(strides)
-
-
-def _emit(builder: native.Builder, step: Step, places: Mapping[str, int]) -> None:
-    x, y = places[step.inputs[0]], places[step.output]
-    if step.op in ("Conv", "Gemm", "MatMul"):
-        add = builder.conv if step.op == "Conv" else builder.gemm
-        add(step.kernel, x, y, step.shape, step.weights, step.bias, step.relu)
-    elif step.op in ("MaxPool", "AveragePool", "GlobalAveragePool"):
-        builder.pool(step.kernel, x, y, step.shape)
-    elif step.op in ("Add", "Mul") and step.strides is not None:
-        builder.binary(step.kernel, x, places[step.inputs[1]], y, step.shape, *step.strides, step.relu)
-    elif step.op == "BatchNormalization":
-        builder.affine(step.kernel, x, y, step.shape, step.weights, step.relu)
-    elif step.op == "Softmax":
-        builder.softmax(step.kernel, x, y, step.shape)
-    else:
-        builder.unary(step.kernel, x, y, step.shape[0], step.alpha)
+            fixed[self.written[name]] = builder.output(self.memory.elements[name], number)
+        return self.memory.place(builder, self.steps, fixed)

@@ -1,0 +1,46 @@
+"""How each operator of a graph becomes kernel calls: one family a file, one line an operator here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from lissome.errors import UnsupportedShape
+from lissome.graph.ir import Graph, Node
+from lissome.runtime.lower import conv, elementwise, gemm, norm, pool, views
+
+if TYPE_CHECKING:
+    from lissome.runtime.plan import Planner
+
+Lowering: TypeAlias = "Callable[[Planner, Node], None]"
+
+OPERATORS: Final[Mapping[str, Lowering]] = {
+    "Add": elementwise.add,
+    "AveragePool": pool.pool,
+    "BatchNormalization": norm.batch_norm,
+    "Conv": conv.conv,
+    "Flatten": views.reshape,
+    "Gemm": gemm.gemm,
+    "GlobalAveragePool": pool.pool,
+    "Identity": views.reshape,
+    "LeakyRelu": elementwise.leaky_relu,
+    "MatMul": gemm.gemm,
+    "MaxPool": pool.pool,
+    "Mul": elementwise.multiply,
+    "Relu": elementwise.relu,
+    "Reshape": views.reshape,
+    "Sigmoid": elementwise.function,
+    "Softmax": norm.softmax,
+    "Tanh": elementwise.function,
+}
+
+
+def refuse_unknown(graph: Graph) -> None:
+    """Raise one UnsupportedShape that lists every node whose operator the engine does not have."""
+    unknown: dict[str, list[str]] = {}
+    for node in graph.nodes:
+        if node.op not in OPERATORS:
+            unknown.setdefault(node.op, []).append(node.name)
+    if unknown:
+        listed = "; ".join(f"{op} (node {', '.join(map(repr, nodes))})" for op, nodes in sorted(unknown.items()))
+        raise UnsupportedShape(f"operators the engine does not have: {listed}. It has: {', '.join(sorted(OPERATORS))}")

@@ -1,0 +1,86 @@
+"""Where tensors live: one arena, shared by lifetimes; views are parts of others; outputs go straight to the caller."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from lissome.runtime.native import native
+from lissome.runtime.step import Step
+
+ALIGNMENT: Final = 64
+
+
+@dataclass
+class Memory:
+    """Names of tensors in memory: how many elements each has, and which lie within another.
+
+    elements: float32 elements of each, padding of blocked layouts included. views: name → (the tensor it is a run of
+    elements of, how many elements in). A view may lie within a view.
+    """
+
+    elements: dict[str, int] = field(default_factory=dict)
+    views: dict[str, tuple[str, int]] = field(default_factory=dict)
+
+    def root(self, name: str) -> str:
+        """The tensor that owns the memory of `name`."""
+        while name in self.views:
+            name = self.views[name][0]
+        return name
+
+    def place(
+        self,
+        builder: native.Builder,
+        steps: Sequence[Step],
+        fixed: Mapping[str, int],
+    ) -> dict[str, int]:
+        """Give every tensor that a step names a place; returns the builder's number of each.
+
+        fixed: numbers of the tensors that are inputs, outputs or constants already.
+        """
+        places = dict(fixed)
+        lifetimes: dict[str, list[int]] = {}
+        for i, step in enumerate(steps):
+            for name in (*step.inputs, *step.outputs):
+                root = self.root(name)
+                if name and root not in places:
+                    lifetimes.setdefault(root, [i, i])[1] = i
+        sizes = {name: self.elements[name] * 4 for name in lifetimes}
+        for name, offset in arrange(lifetimes, sizes).items():
+            places[name] = builder.arena(self.elements[name], offset)
+        for step in steps:
+            for name in (*step.inputs, *step.outputs):
+                self._place_view(builder, name, places)
+        return places
+
+    def _place_view(self, builder: native.Builder, name: str, places: dict[str, int]) -> None:
+        chain = [name]
+        while chain[-1] not in places:
+            chain.append(self.views[chain[-1]][0])
+        for part in reversed(chain[:-1]):
+            whole, skip = self.views[part]
+            places[part] = builder.part(places[whole], self.elements[part], skip)
+
+
+def arrange(lifetimes: Mapping[str, Sequence[int]], sizes: Mapping[str, int]) -> dict[str, int]:
+    """Byte offsets such that tensors alive at the same step never overlap.
+
+    lifetimes: first and last step of each. Greedy by size (Pisarchyk and Lee, "Efficient memory management for deep
+    neural net inference", 2020): the largest first, each at the lowest offset that is free for its whole life.
+    """
+    offsets: dict[str, int] = {}
+    for name in sorted(sizes, key=lambda n: (-sizes[n], n)):
+        first, last = lifetimes[name]
+        busy = sorted(
+            (offsets[other], offsets[other] + sizes[other])
+            for other in offsets
+            if lifetimes[other][0] <= last and first <= lifetimes[other][1]
+        )
+        at = 0
+        for begin, end in busy:
+            if begin - at >= sizes[name]:
+                break
+            at = max(at, -(-end // ALIGNMENT) * ALIGNMENT)
+        offsets[name] = at
+    return offsets
