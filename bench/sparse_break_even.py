@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from lissome.graph.conv_shape import ConvShape, GemmShape
-from lissome.runtime import kernels
+from lissome.runtime import algorithms, kernels
 from lissome.runtime.kernels import Choice
 from lissome.runtime.native import native
 from lissome.weights import Codebook, Dense, Sparse
@@ -49,7 +49,7 @@ def program(kernel: str, shape: ConvShape | GemmShape, weight: Sparse | Dense) -
     builder, choice = native.Builder(), Choice(kernel, "", "sparse" in kernel)
     if isinstance(shape, ConvShape):
         reads, writes = shape.n * shape.c * shape.h * shape.w, shape.n * shape.k * shape.p * shape.q
-        packed = kernels.pack_conv(weight, shape, choice)
+        packed = algorithms.of_kernel(kernel).pack(weight, shape, kernel)
     else:
         reads, writes = shape.m * shape.k, shape.m * shape.n
         packed = kernels.pack_gemm(weight, shape, choice, transposed=True)

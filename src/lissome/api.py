@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from lissome.network import Network
@@ -11,12 +12,19 @@ if TYPE_CHECKING:
     from lissome.runtime.engine import Engine
 
 
-def compile(net: Network | str | os.PathLike[str], *, threads: int | None = None, isa: str | None = None) -> Engine:
+def compile(
+    net: Network | str | os.PathLike[str],
+    *,
+    threads: int | None = None,
+    isa: str | None = None,
+    kernels: Mapping[str, str] | None = None,
+) -> Engine:
     """Make an Engine from a network or from the path of a `.liss` file.
 
     threads: at most this many, one a processor core when None; small layers use fewer. isa: "scalar", "avx2",
-    "avx512" or "neon" instead of the widest that this machine has.
-    Raises UnsupportedShape listing every operator the engine does not have, and what `load` raises for a bad file.
+    "avx512" or "neon" instead of the widest that this machine has. kernels: the algorithm of a convolution by its
+    node's name (`{"conv1": "im2col"}`; see docs/kernels.md), instead of the one that the cost model prefers.
+    Raises UnsupportedShape for an algorithm that cannot do its layer, UnsupportedShape listing every operator the engine does not have, and what `load` raises for a bad file.
     """
     from lissome.runtime.engine import Engine
 
@@ -24,4 +32,4 @@ def compile(net: Network | str | os.PathLike[str], *, threads: int | None = None
         from lissome.pack.container import load
 
         net = load(net)
-    return Engine(net, threads=threads, isa=isa)
+    return Engine(net, threads=threads, isa=isa, kernels=kernels)

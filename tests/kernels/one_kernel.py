@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lissome.graph.conv_shape import ConvShape, GemmShape, PoolShape
-from lissome.runtime import kernels
+from lissome.runtime import algorithms, kernels
 from lissome.runtime.kernels import Choice
 from lissome.runtime.native import native
 from lissome.weights import CodedWeight
@@ -64,7 +64,7 @@ def conv(
     workers: int = 1,
 ) -> np.ndarray:
     """The convolution of x with weight, plus bias, by `kernel`."""
-    packed = kernels.pack_conv(weight, shape, choice(kernel))
+    packed = algorithms.of_kernel(kernel).pack(weight, shape, kernel)
     builder = native.Builder()
     out = (shape.n, shape.k, shape.p, shape.q)
     ends = builder.input(x.size, 0), builder.output(math.prod(out), 0)

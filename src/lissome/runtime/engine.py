@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lissome.errors import UnsupportedShape
 from lissome.graph.ir import TensorSpec
 from lissome.network import Network
-from lissome.runtime import kernels
+from lissome.runtime.kernels import resolve_isa
 from lissome.runtime.plan import Plan, Prepared, make_plan
 
 PLANS_KEPT: Final = 8
@@ -27,14 +27,21 @@ class Engine:
     sample does not depend on the number of threads.
     """
 
-    def __init__(self, net: Network, *, threads: int | None = None, isa: str | None = None) -> None:
+    def __init__(
+        self,
+        net: Network,
+        *,
+        threads: int | None = None,
+        isa: str | None = None,
+        kernels: Mapping[str, str] | None = None,
+    ) -> None:
         available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self.threads = available if threads is None else threads
         if not 1 <= self.threads <= 256:
             raise UnsupportedShape(f"threads={threads}; use 1 to 256, or None for one a processor core")
-        self.isa = kernels.resolve_isa(isa)
+        self.isa = resolve_isa(isa)
         self._net = net
-        self._prepared = Prepared()
+        self._prepared = Prepared(dict(kernels or {}))
         self._plans: OrderedDict[int, Plan] = OrderedDict()
         self._lock = threading.Lock()
         self._plan(1)

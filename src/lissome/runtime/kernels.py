@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lissome.errors import UnsupportedShape
-from lissome.graph.conv_shape import ConvShape, GemmShape
+from lissome.graph.conv_shape import GemmShape
 from lissome.runtime.native import native
 from lissome.weights import Codebook, CodedWeight, Sparse
 
@@ -26,7 +26,6 @@ from lissome.weights import Codebook, CodedWeight, Sparse
 ROW_BELOW: Final = 0.12
 BATCH_BELOW: Final = 0.15
 LARGE_BATCH_BELOW: Final = 0.3
-CONV_BELOW: Final = 0.3
 # Rows of x from which a transposed batch beats a gather for each row (between 2 and 6 there), and from which the
 # transposition hardly counts.
 BATCH_FROM: Final = 4
@@ -85,12 +84,6 @@ def choose_gemm(shape: GemmShape, left: float, isa: str) -> Choice:
     return _choose(f"{sparse}_{isa}", f"gemm_f32_panels_{isa}", left, below, f"batch {shape.m}")
 
 
-def choose_conv(shape: ConvShape, left: float, isa: str) -> Choice:
-    """The kernel of a convolution of which the share `left` of the weights is not zero."""
-    what = f"{shape.p}x{shape.q} outputs"
-    return _choose(f"conv_f32_sparse_{isa}", f"conv_f32_im2col_{isa}", left, CONV_BELOW, what)
-
-
 def _choose(sparse: str, dense: str, left: float, below: float, what: str) -> Choice:
     if left < below:
         return Choice(sparse, f"{left:.1%} of weights left, sparse wins below {below:.0%}; {what}", sparse=True)
@@ -100,6 +93,11 @@ def _choose(sparse: str, dense: str, left: float, below: float, what: str) -> Ch
 def panel_width(kernel: str) -> int:
     """Outputs in one panel of a dense matrix-product kernel."""
     return next(row[2] for row in native.kernels() if row[0] == kernel)
+
+
+def lanes(isa: str) -> int:
+    """float32 in a vector of this instruction set."""
+    return panel_width(f"gemm_f32_panels_{isa}") // 2
 
 
 def adds_residual(kernel: str) -> bool:
@@ -144,14 +142,6 @@ def pack_gemm(weight: CodedWeight, shape: GemmShape, choice: Choice, *, transpos
         c = compact(weight, transposed=transposed)
         return native.pack_sell(c.rows, c.columns, c.positions, c.values, c.codes, c.table)
     return native.pack_panels(matrix(weight, transposed=transposed), shape.n, shape.k, panel_width(choice.kernel))
-
-
-def pack_conv(weight: CodedWeight, shape: ConvShape, choice: Choice) -> native.Packed:
-    """The weight of a convolution, packed for the chosen kernel."""
-    if choice.sparse:
-        c = compact(weight)
-        return native.pack_taps(shape.values(), c.positions, c.values, c.codes, c.table)
-    return native.pack_rows(matrix(weight, transposed=True), shape.k, shape.depth)
 
 
 def pack_affine(scale: NDArray[np.float64], shift: NDArray[np.float64]) -> native.Packed:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -30,8 +30,11 @@ WORK_EACH: Final = 200_000  # multiply-adds or elements: some tens of microsecon
 
 @dataclass(frozen=True)
 class Prepared:
-    """What plans of one network share, whatever the batch: packed weights, and how dense each weight is."""
+    """What plans of one network share, whatever the batch: packed weights, how dense each weight is, and which
+    algorithm is asked for by node name.
+    """
 
+    wanted: Mapping[str, str] = field(default_factory=dict)
     packed: dict[tuple[object, ...], native.Packed] = field(default_factory=dict)
     densities: dict[str, float] = field(default_factory=dict)
 
@@ -86,6 +89,7 @@ class Planner:
     def __init__(self, net: Network, batch: int, isa: str, prepared: Prepared) -> None:
         self.net, self.isa, self.prepared = net, isa, prepared
         self.specs = shapes.infer(net.graph, {name: weight.shape for name, weight in net.weights.items()}, batch)
+        self.wanted = prepared.wanted
         self.memory = Memory({name: math.prod(self.shape(name)) for name in self.specs})
         self.steps: list[Step] = []
         self.maker: dict[str, int] = {}  # tensor → index of the step that writes it
@@ -100,6 +104,7 @@ class Planner:
     def lower(self) -> None:
         """All nodes to steps, then a copy for every output of the network that has no memory of its own."""
         lower.refuse_unknown(self.net.graph)
+        lower.refuse_unmatched(self.net.graph, self.wanted)
         for node in self.net.graph.nodes:
             lower.OPERATORS[node.op](self, node)
         for name in self.net.graph.outputs:

@@ -35,6 +35,13 @@ OPERATORS: Final[Mapping[str, Lowering]] = {
 }
 
 
+def refuse_unmatched(graph: Graph, wanted: Mapping[str, str]) -> None:
+    """Raise UnsupportedShape for an algorithm that is asked for where there is no convolution of that name."""
+    convolutions = [node.name for node in graph.nodes if node.op == "Conv"]
+    if unmatched := sorted(set(wanted) - set(convolutions)):
+        raise UnsupportedShape(f"kernels names {unmatched}, but the convolutions are {convolutions}")
+
+
 def refuse_unknown(graph: Graph) -> None:
     """Raise one UnsupportedShape that lists every node whose operator the engine does not have."""
     unknown: dict[str, list[str]] = {}

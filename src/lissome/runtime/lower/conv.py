@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from lissome.graph import shapes
 from lissome.graph.ir import Node
 from lissome.runtime import kernels
+from lissome.runtime.algorithms import Layer, choose
 from lissome.runtime.step import Step
 
 if TYPE_CHECKING:
@@ -15,14 +16,16 @@ if TYPE_CHECKING:
 
 
 def conv(planner: Planner, node: Node) -> None:
-    """Conv, sparse or dense by how many weights are left."""
+    """Conv, by the algorithm that is asked for or the cheapest."""
     planner.require_weights(node)
-    weight = planner.net.weights[node.inputs[1]]
+    name, weight = node.inputs[1], planner.net.weights[node.inputs[1]]
     shape = shapes.conv_shape(node, planner.shape(node.inputs[0]), weight.shape)
-    choice = kernels.choose_conv(shape, planner.density(node.inputs[1]), planner.isa)
-    key = (node.inputs[1], choice.kernel, replace(shape, n=1))
-    packed = planner.packed(key, lambda: kernels.pack_conv(weight, shape, choice))
+    layer = Layer(shape, planner.density(name), planner.isa)
+    algorithm, why = choose(layer, node.name, planner.wanted.get(node.name))
+    kernel = algorithm.kernel(planner.isa)
+    packed = planner.packed((name, kernel, replace(shape, n=1)), lambda: algorithm.pack(weight, shape, kernel))
     bias = kernels.to_vector(planner.net.weights[node.inputs[2]]) if len(node.inputs) > 2 and node.inputs[2] else None
-    work = int(shape.macs * planner.density(node.inputs[1])) if choice.sparse else shape.macs
+    work = int(shape.macs * layer.density) if algorithm.sparse else shape.macs
+    why = f"{why}; {shape.p}x{shape.q} outputs"
     ends, values = ((node.inputs[0],), node.outputs), shape.values()
-    planner.add(Step((node.name,), node.op, choice.kernel, choice.why, *ends, values, (), packed, bias, work=work))
+    planner.add(Step((node.name,), node.op, kernel, why, *ends, values, (), packed, bias, work=work))

@@ -1,0 +1,56 @@
+"""Which algorithm runs a convolution: the one asked for, or the cheapest that can do it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import lissome as ls
+from engine_problems import single, uniform
+from lissome.errors import UnsupportedShape
+from lissome.graph.conv_shape import ConvShape
+from lissome.runtime import algorithms, reference
+from lissome.runtime.algorithms import ALGORITHMS, Layer
+from lissome.weights import Dense
+
+pytestmark = pytest.mark.native
+
+
+def _net():
+    w = uniform(np.random.default_rng(0), 8, 4, 3, 3)
+    return single("Conv", (4, 9, 9), {"w": Dense(w)}, kernel_shape=(3, 3), pads=(1, 1, 1, 1))
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda a: a.name)
+def test_an_algorithm_runs_when_it_is_asked_for(algorithm):
+    """`kernels` names the algorithm of a node; explain() shows it and says that it was asked for."""
+    net, x = _net(), uniform(np.random.default_rng(1), 1, 4, 9, 9)
+    name = net.graph.nodes[0].name
+    layer = Layer(ConvShape(1, 4, 9, 9, 8, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1), 1.0, ls.compile(net).isa)
+    if reason := algorithm.refuses(layer):
+        with pytest.raises(UnsupportedShape, match="cannot do it"):
+            ls.compile(net, kernels={name: algorithm.name})
+        assert reason
+        return
+    engine = ls.compile(net, kernels={name: algorithm.name})
+    assert algorithm.stem in engine.explain()
+    assert "asked for" in engine.explain()
+    np.testing.assert_allclose(engine(x), reference.run(net, {"x": x})["y"], rtol=1e-4, atol=1e-4)
+
+
+def test_names_that_do_not_exist():
+    """An unknown algorithm and an unknown node are one clear error each, which names what there is."""
+    net = _net()
+    with pytest.raises(UnsupportedShape, match="no algorithm is called 'magic'; able here: .*im2col"):
+        ls.compile(net, kernels={net.graph.nodes[0].name: "magic"})
+    with pytest.raises(UnsupportedShape, match="kernels names .*nowhere"):
+        ls.compile(net, kernels={"nowhere": "im2col"})
+    with pytest.raises(UnsupportedShape, match="no kernel of a convolution"):
+        algorithms.of_kernel("gemm_f32_panels_scalar")
+
+
+def test_few_weights_left_are_run_sparse():
+    """At 2 % of the weights the sparse algorithm is the cheapest, with all of them a dense one."""
+    shape = ConvShape(1, 64, 28, 28, 64, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1)
+    assert algorithms.choose(Layer(shape, 0.02, "scalar"), "conv")[0].sparse
+    assert not algorithms.choose(Layer(shape, 1.0, "scalar"), "conv")[0].sparse
