@@ -24,7 +24,8 @@ def compile(
     threads: at most this many, one a processor core when None; small layers use fewer. isa: "scalar", "avx2",
     "avx512" or "neon" instead of the widest that this machine has. kernels: the algorithm of a convolution by its
     node's name (`{"conv1": "im2col"}`; see docs/kernels.md), instead of the one that the cost model prefers.
-    Raises UnsupportedShape for an algorithm that cannot do its layer, UnsupportedShape listing every operator the engine does not have, and what `load` raises for a bad file.
+    Raises UnsupportedShape listing every operator the engine does not have, or for an algorithm that cannot do its
+    layer, and what `load` raises for a bad file.
     """
     from lissome.runtime.engine import Engine
 

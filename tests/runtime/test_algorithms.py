@@ -41,9 +41,9 @@ def test_an_algorithm_runs_when_it_is_asked_for(algorithm):
 def test_names_that_do_not_exist():
     """An unknown algorithm and an unknown node are one clear error each, which names what there is."""
     net = _net()
-    with pytest.raises(UnsupportedShape, match="no algorithm is called 'magic'; able here: .*im2col"):
+    with pytest.raises(UnsupportedShape, match=r"no algorithm is called 'magic'; able here: .*im2col"):
         ls.compile(net, kernels={net.graph.nodes[0].name: "magic"})
-    with pytest.raises(UnsupportedShape, match="kernels names .*nowhere"):
+    with pytest.raises(UnsupportedShape, match=r"kernels names .*nowhere"):
         ls.compile(net, kernels={"nowhere": "im2col"})
     with pytest.raises(UnsupportedShape, match="no kernel of a convolution"):
         algorithms.of_kernel("gemm_f32_panels_scalar")
