@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from lissome import files
 from lissome.errors import FormatError
-from lissome.pack import atomic
 from lissome.train import checkpoint
 
 FACTS = {"stage": 2, "accuracies": [["train", 97.12345678901234]], "schedule": {}}
@@ -46,7 +46,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(call, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(atomic.os, call, full)
+    monkeypatch.setattr(files.os, call, full)
     with pytest.raises(OSError, match="No space left on device") as caught:
         checkpoint.save(path, {"a": torch.zeros(3)}, {"epoch": 2})
     assert caught.value.filename == str(path)

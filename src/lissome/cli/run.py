@@ -12,7 +12,7 @@ import typer
 import lissome as ls
 from lissome.cli.console import Json, Packed, Threads, print_json
 from lissome.errors import DataError
-from lissome.pack.atomic import write_atomic
+from lissome.files import write_atomic
 
 
 def run(

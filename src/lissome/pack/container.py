@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Final
 
 from lissome.errors import FormatError, LimitError, LissomeError, WeightError
+from lissome.files import write_atomic
 from lissome.graph.ir import Graph
 from lissome.network import Network
 from lissome.pack import choose, framing, header, prime, reals, text
-from lissome.pack.atomic import write_atomic
 from lissome.pack.coder import Coder, Indices
 from lissome.pack.header import TensorForm
 from lissome.pack.reals import RealsSpec

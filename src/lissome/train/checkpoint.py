@@ -13,7 +13,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from lissome.errors import FormatError
-from lissome.pack.atomic import write_atomic
+from lissome.files import write_atomic
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:

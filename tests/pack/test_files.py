@@ -10,8 +10,8 @@ import stat
 import pytest
 from networks import as_nobody, mlp
 
-from lissome.pack import atomic
-from lissome.pack.atomic import write_atomic
+from lissome import files
+from lissome.files import write_atomic
 from lissome.pack.container import load, save
 
 OLD, NEW = b"old" * 1000, b"new" * 5000
@@ -44,7 +44,7 @@ def failing(monkeypatch, call: str, error: int, nth: int = 1):
             real(*args)
         raise OSError(error, os.strerror(error))
 
-    monkeypatch.setattr(atomic.os, call, fails)
+    monkeypatch.setattr(files.os, call, fails)
 
 
 def test_writes_replaces_and_keeps_permissions(target):
@@ -92,7 +92,7 @@ def test_a_failing_directory_sync_is_told_as_it_is(target, monkeypatch):
 def test_short_writes_are_continued(target, monkeypatch):
     """A system that writes 7 bytes at a time still gets every byte."""
     real = os.write
-    monkeypatch.setattr(atomic.os, "write", lambda descriptor, data: real(descriptor, data[:7]))
+    monkeypatch.setattr(files.os, "write", lambda descriptor, data: real(descriptor, data[:7]))
     write_atomic(target, NEW)
     assert target.read_bytes() == NEW
 
@@ -108,7 +108,7 @@ def test_a_disk_that_fills_up_midway(target, monkeypatch):
         room[0] -= written
         return written
 
-    monkeypatch.setattr(atomic.os, "write", filling)
+    monkeypatch.setattr(files.os, "write", filling)
     with pytest.raises(OSError, match="No space left on device") as caught:
         write_atomic(target, NEW)
     assert caught.value.errno == errno.ENOSPC
@@ -131,7 +131,7 @@ def test_a_kill_at_any_call_leaves_a_file_that_opens(tmp_path, call):
     save(old, path)
     child = os.fork()
     if child == 0:  # pragma: no cover (the child is killed)
-        setattr(atomic.os, call, lambda *_a, **_k: os.kill(os.getpid(), signal.SIGKILL))
+        setattr(files.os, call, lambda *_a, **_k: os.kill(os.getpid(), signal.SIGKILL))
         try:
             save(new, path)
         finally:
@@ -150,7 +150,7 @@ def test_an_interrupt_leaves_nothing(target, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(atomic.os, "write", interrupted)
+        patch.setattr(files.os, "write", interrupted)
         with pytest.raises(KeyboardInterrupt):
             write_atomic(target, NEW)
     assert target.read_bytes() == OLD
@@ -187,5 +187,5 @@ def test_a_long_name_can_be_saved(tmp_path):
 
 def test_without_directory_syncs(target, monkeypatch):
     """Where directories cannot be opened (not POSIX), the file is still replaced."""
-    monkeypatch.setattr(atomic.os, "name", "nt")
-    atomic._sync_directory(target.parent / "not there")
+    monkeypatch.setattr(files.os, "name", "nt")
+    files._sync_directory(target.parent / "not there")
