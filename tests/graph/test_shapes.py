@@ -121,7 +121,7 @@ CONTRADICTIONS = [
     ("Conv", (3, 9, 9), {"w": W4}, {"auto_pad": "SAME_UPPER"}, "auto_pad"),
     ("Conv", (3, 9, 9), {"w": Dense(np.zeros((4, 3, 0, 3), np.float32))}, {}, "empty layer"),
     ("Gemm", (5,), {"w": Dense(np.zeros((4, 6), np.float32))}, {"transB": 1}, "does not fit input"),
-    ("Gemm", (5,), {"w": Dense(np.zeros((4, 5), np.float32))}, {"transB": 1, "alpha": 0.5}, "alpha = 1"),
+    ("Gemm", (5,), {"w": Dense(np.zeros((4, 5), np.float32))}, {"transB": 1, "alpha": "0.5"}, "not a number"),
     ("Gemm", (5, 5), {"w": Dense(np.zeros((4, 5), np.float32))}, {"transB": 1}, "must be matrices"),
     ("Gemm", (5,), {"w": Dense(np.zeros((3, 5), np.float32)), "b": B4}, {"transB": 1}, "bias"),
     ("MaxPool", (3, 9, 9), {}, {}, "kernel_shape"),
@@ -151,9 +151,9 @@ def test_contradictions_are_named(op, shape, weights, attributes, message):
 
 def test_unknown_operators_are_listed_together():
     """One error lists every operator that the engine lacks, with the nodes that use it."""
-    nodes = (Node("Einsum", "e1", ("x",), ("a",)), Node("Relu", "r", ("a",), ("b",)), Node("LSTM", "l", ("b",), ("c",)))
+    nodes = (Node("Einsum", "e1", ("x",), ("a",)), Node("Relu", "r", ("a",), ("b",)), Node("Loop", "l", ("b",), ("c",)))
     graph = Graph((*nodes, Node("Einsum", "e2", ("c",), ("y",))), (TensorSpec("x", ("N", 2)),), ("y",))
-    with pytest.raises(UnsupportedShape, match=r"Einsum \(node 'e1', 'e2'\); LSTM \(node 'l'\)"):
+    with pytest.raises(UnsupportedShape, match=r"Einsum \(node 'e1', 'e2'\); Loop \(node 'l'\)"):
         shapes.infer(graph, {}, 1)
 
 

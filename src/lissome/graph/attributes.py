@@ -36,3 +36,45 @@ def axis(node: Node, name: str, default: int, rank: int) -> int:
     if not -rank <= found < rank:
         raise GraphError(f"node {node.name!r} ({node.op}): axis {found} of {rank} axes")
     return found % rank
+
+
+def axes(node: Node, name: str, rank: int) -> tuple[int, ...] | None:
+    """The attribute `name` as distinct axes of `rank`, counted from the front; None when it is left out."""
+    if name not in node.attributes:
+        return None
+    given = int_list(node, name)
+    if not all(-rank <= axis < rank for axis in given) or len({axis % rank for axis in given}) != len(given):
+        raise GraphError(f"node {node.name!r} ({node.op}): {name} {given} are not distinct axes of {rank}")
+    return tuple(axis % rank for axis in given)
+
+
+def int_list(node: Node, name: str, default: tuple[int, ...] | None = None) -> tuple[int, ...]:
+    """The attribute `name`: ints, however many."""
+    value = node.attributes.get(name, default)
+    if not isinstance(value, tuple) or not all(isinstance(item, int) for item in value):
+        raise GraphError(f"node {node.name!r} ({node.op}): attribute {name!r} is {value!r}, not a list of ints")
+    return tuple(int(item) for item in value)
+
+
+def real_list(node: Node, name: str, count: int) -> tuple[float, ...]:
+    """The attribute `name`: `count` numbers."""
+    value = node.attributes.get(name)
+    if not isinstance(value, tuple) or len(value) != count:
+        raise GraphError(f"node {node.name!r} ({node.op}): attribute {name} is {value!r}, not {count} numbers")
+    return tuple(float(item) for item in value)
+
+
+def word(node: Node, name: str, known: tuple[str, ...]) -> str:
+    """The attribute `name`: one of `known`, the first when it is left out."""
+    value = node.attributes.get(name, known[0])
+    if value not in known:
+        raise GraphError(f"node {node.name!r} ({node.op}): {name} is {str(value)[:40]!r}; known: {', '.join(known)}")
+    return str(value)
+
+
+def flag(node: Node, name: str, default: int = 0) -> bool:
+    """The attribute `name`: 0 or 1."""
+    value = integer(node, name, default)
+    if value not in (0, 1):
+        raise GraphError(f"node {node.name!r} ({node.op}): {name} is {value}; it is 0 or 1")
+    return bool(value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from lissome.errors import UnsupportedShape
+from lissome.graph import shapes
 from lissome.graph.ir import Graph, Node
 from lissome.runtime.lower import conv, elementwise, gemm, norm, pool, views
 
@@ -44,10 +44,4 @@ def refuse_unmatched(graph: Graph, wanted: Mapping[str, str]) -> None:
 
 def refuse_unknown(graph: Graph) -> None:
     """Raise one UnsupportedShape that lists every node whose operator the engine does not have."""
-    unknown: dict[str, list[str]] = {}
-    for node in graph.nodes:
-        if node.op not in OPERATORS:
-            unknown.setdefault(node.op, []).append(node.name)
-    if unknown:
-        listed = "; ".join(f"{op} (node {', '.join(map(repr, nodes))})" for op, nodes in sorted(unknown.items()))
-        raise UnsupportedShape(f"operators the engine does not have: {listed}. It has: {', '.join(sorted(OPERATORS))}")
+    shapes.refuse_unknown(graph, OPERATORS, "the engine")
