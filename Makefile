@@ -74,7 +74,7 @@ test-sanitize: env
 	PYTHON=$(abspath $(BIN)/python) bash tools/test_sanitize.sh
 
 fuzz: env
-	$(BIN)/python bench/fuzz.py --cases 4000
+	$(BIN)/python bench/fuzz.py --quick
 
 bench: env bench-env
 	$(BIN)/python bench/deep_compression.py

@@ -5,6 +5,7 @@
 #include <bit>
 #include <string>
 
+#include "codec/group.h"
 #include "codec/rans.h"
 
 namespace lissome {
@@ -77,9 +78,6 @@ void encode_tensor(BitWriter& out, const IndicesView& indices) {
     };
     std::visit([&](auto held) { std::for_each(held.begin(), held.end(), split); }, indices.codes);
 
-    if (indices.spec.sparse) {
-        out.put_count(codes.size());
-    }
     RansTable gap_table;
     RansTable code_table;
     if (!codes.empty()) {
@@ -142,14 +140,8 @@ std::vector<std::uint16_t> join_codes(BitReader& in, const Tokens& tokens, std::
     return codes;
 }
 
-Indices decode_tensor(BitReader& in, const IndexSpec& spec, Budget& budget, Isa isa) {
-    Indices indices;
-    indices.spec = spec;
-    const std::uint64_t count = spec.sparse ? in.get_count() : spec.size;
-    if (count > spec.size) {
-        throw FormatError(std::to_string(count) + " weights in a tensor of " + std::to_string(spec.size));
-    }
-    budget.take(count);
+void decode_tensor(BitReader& in, std::uint64_t count, Indices& indices, Isa isa) {
+    const IndexSpec& spec = indices.spec;
     Tokens tokens;
     if (count > 0) {
         const RansTable gap_table = spec.sparse ? read_table(in, kGapTokens) : RansTable{0, {0}, {1}};
@@ -173,32 +165,19 @@ Indices decode_tensor(BitReader& in, const IndexSpec& spec, Budget& budget, Isa 
     } else {
         indices.codes = join_codes(in, tokens, spec.alphabet);
     }
-    return indices;
 }
 
 }  // namespace
 
 std::vector<std::uint8_t> fast_encode(std::span<const IndicesView> group) {
-    BitWriter out;
-    for (const IndicesView& indices : group) {
-        check_spec(indices.spec);
-        check_indices(indices);
-        encode_tensor(out, indices);
-    }
-    return out.finish();
+    return encode_group(group, encode_tensor);
 }
 
 std::vector<Indices> fast_decode_with(Isa isa, std::span<const std::uint8_t> data, std::span<const IndexSpec> specs,
                                       std::uint64_t max_entries) {
-    BitReader in(data);
-    Budget budget(max_entries);
-    std::vector<Indices> group;
-    for (const IndexSpec& spec : specs) {
-        check_spec(spec);
-        group.push_back(decode_tensor(in, spec, budget, isa));
-    }
-    in.finish();
-    return group;
+    return decode_group(data, specs, max_entries, [isa](BitReader& in, std::uint64_t entries, Indices& indices) {
+        decode_tensor(in, entries, indices, isa);
+    });
 }
 
 std::vector<Indices> fast_decode(std::span<const std::uint8_t> data, std::span<const IndexSpec> specs,

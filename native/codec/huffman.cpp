@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "codec/group.h"
 #include "codec/huffman_table.h"
 
 namespace lissome {
@@ -80,7 +81,6 @@ Choice choose_width(const IndicesView& indices) {
 }
 
 void encode_sparse(BitWriter& out, const IndicesView& indices) {
-    out.put_count(indices.positions.size());
     if (indices.positions.empty()) {
         return;
     }
@@ -212,37 +212,21 @@ std::vector<Code> decode_sparse(BitReader& in, const IndexSpec& spec, std::uint6
 }  // namespace
 
 std::vector<std::uint8_t> huffman_encode(std::span<const IndicesView> group) {
-    BitWriter out;
-    for (const IndicesView& indices : group) {
-        check_spec(indices.spec);
-        check_indices(indices);
+    return encode_group(group, [](BitWriter& out, const IndicesView& indices) {
         indices.spec.sparse ? encode_sparse(out, indices) : encode_dense(out, indices);
-    }
-    return out.finish();
+    });
 }
 
 std::vector<Indices> huffman_decode(std::span<const std::uint8_t> data, std::span<const IndexSpec> specs,
                                     std::uint64_t max_entries) {
-    BitReader in(data);
-    Budget budget(max_entries);
-    std::vector<Indices> group;
-    for (const IndexSpec& spec : specs) {
-        check_spec(spec);
-        const std::uint64_t entries = spec.sparse ? in.get_count() : spec.size;
-        if (entries > spec.size) {
-            throw FormatError(std::to_string(entries) + " weights in a tensor of " + std::to_string(spec.size));
-        }
-        budget.take(entries);
-        Indices& indices = group.emplace_back();
-        indices.spec = spec;
+    return decode_group(data, specs, max_entries, [](BitReader& in, std::uint64_t entries, Indices& indices) {
+        const IndexSpec& spec = indices.spec;
         const auto decode = [&]<class Code>(Code) {
             indices.codes =
                 spec.sparse ? decode_sparse<Code>(in, spec, entries, indices.positions) : decode_dense<Code>(in, spec);
         };
         spec.alphabet <= 256 ? decode(std::uint8_t{}) : decode(std::uint16_t{});
-    }
-    in.finish();
-    return group;
+    });
 }
 
 }  // namespace lissome

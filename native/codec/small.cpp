@@ -89,16 +89,31 @@ class RowsOf {
     std::size_t next_ = 0;
 };
 
+// A tensor and one of the ways to see it.
+struct Seen {
+    Pixels pixels = Pixels::none;
+    SmallTensor tensor;
+};
+
+// As the settings say; without pixels where the columns do not divide so. None when the split lies outside.
+std::optional<Seen> see(const SmallModel& model, const IndexSpec& spec, SmallSettings settings) {
+    if (settings.split > spec.alphabet || (spec.alphabet == 1 && settings.split != 0)) return std::nullopt;
+    if (!has_pixels(spec.shape)) settings.pixels = Pixels::none;
+    std::optional<Layout> layout = make_layout(spec.shape, settings.pixels, model.earlier_rows());
+    if (!layout) return see(model, spec, {Pixels::none, settings.split});
+    return Seen{settings.pixels, {*layout, spec.sparse, spec.alphabet, settings.split}};
+}
+
 template <class Coder>
-void encode_tensor(Coder& coder, SmallModel& model, const IndicesView& indices, Pixels pixels, const SmallTensor& as) {
+void encode_tensor(Coder& coder, SmallModel& model, const IndicesView& indices, const Seen& as) {
     if (has_pixels(indices.spec.shape)) {
-        code_number(coder, static_cast<std::uint32_t>(pixels), 2);
+        code_number(coder, static_cast<std::uint32_t>(as.pixels), 2);
     }
-    code_split(coder, as.split, as.alphabet);
-    model.begin(as);
+    code_split(coder, as.tensor.split, as.tensor.alphabet);
+    model.begin(as.tensor);
     RowsOf rows(indices);
-    std::vector<std::uint32_t> symbols(as.layout.columns());
-    for (std::uint64_t left = as.layout.size; left > 0;) {
+    std::vector<std::uint32_t> symbols(as.tensor.layout.columns());
+    for (std::uint64_t left = as.tensor.layout.size; left > 0;) {
         const SymbolRow row(symbols.data(), std::min<std::uint64_t>(left, symbols.size()));
         rows.read(row);
         model.code_row(coder, row);
@@ -111,64 +126,56 @@ void encode_tensor(Coder& coder, SmallModel& model, const IndicesView& indices, 
 class Search {
   public:
     Search(const SmallModel& model, const IndicesView& indices) : model_(model), indices_(indices) {
-        best_.sparse = indices.spec.sparse;
-        best_.alphabet = indices.spec.alphabet;
-        best_.split = best_.alphabet == 1 ? 0 : middle(best_.alphabet);
-        best_.layout = *make_layout(indices.spec.shape, Pixels::none, model.earlier_rows());
+        const std::uint32_t alphabet = indices.spec.alphabet;
+        best_ = *see(model, indices.spec, {Pixels::none, alphabet == 1 ? 0 : middle(alphabet)});
         if (has_pixels(indices.spec.shape)) try_layouts();
-        if (best_.alphabet > 1 && indices.spec.size <= kTrySplits) try_splits();
+        if (alphabet > 1 && indices.spec.size <= kTrySplits) try_splits(alphabet);
     }
 
-    Pixels pixels() const { return pixels_; }
-    const SmallTensor& tensor() const { return best_; }
+    const Seen& best() const { return best_; }
 
   private:
-    void attempt(Pixels pixels, const SmallTensor& tensor) {
+    void attempt(const Seen& seen) {
         SmallModel model = model_;
         Cost cost;
-        encode_tensor(cost, model, indices_, pixels, tensor);
+        encode_tensor(cost, model, indices_, seen);
         if (cost.nats() < nats_) {
             nats_ = cost.nats();
-            pixels_ = pixels;
-            best_ = tensor;
+            best_ = seen;
         }
     }
 
     void try_layouts() {
         for (const Pixels pixels : {Pixels::linked, Pixels::square, Pixels::colour, Pixels::none}) {
-            SmallTensor tensor = best_;
-            const std::optional<Layout> layout = make_layout(indices_.spec.shape, pixels, model_.earlier_rows());
-            if (!layout) continue;
-            tensor.layout = *layout;
+            const Seen seen = *see(model_, indices_.spec, {pixels, best_.tensor.split});
+            if (seen.pixels != pixels) continue;
             if (indices_.spec.size > kTryLayouts) {
-                pixels_ = pixels;
-                best_ = tensor;
+                best_ = seen;
                 return;
             }
-            attempt(pixels, tensor);
+            attempt(seen);
         }
     }
 
-    void try_splits() {
-        const std::uint32_t half = middle(best_.alphabet);
-        std::vector<std::uint32_t> splits{half, 0, best_.alphabet};
-        if (best_.alphabet <= 64) {
-            for (std::uint32_t split = half > 3 ? half - 3 : 1; split < std::min(half + 3, best_.alphabet); ++split) {
+    void try_splits(std::uint32_t alphabet) {
+        const std::uint32_t half = middle(alphabet);
+        std::vector<std::uint32_t> splits{half, 0, alphabet};
+        if (alphabet <= 64) {
+            for (std::uint32_t split = half > 3 ? half - 3 : 1; split < std::min(half + 3, alphabet); ++split) {
                 splits.push_back(split);
             }
         }
         for (const std::uint32_t split : splits) {
-            SmallTensor tensor = best_;
-            tensor.split = split;
-            attempt(pixels_, tensor);
+            Seen seen = best_;
+            seen.tensor.split = split;
+            attempt(seen);
         }
     }
 
     const SmallModel& model_;
     const IndicesView& indices_;
     std::int64_t nats_ = std::numeric_limits<std::int64_t>::max();
-    Pixels pixels_ = Pixels::none;
-    SmallTensor best_;
+    Seen best_;
 };
 
 std::string too_large(std::uint64_t size) {
@@ -221,19 +228,19 @@ Indices decode_tensor(RangeDecoder& coder, SmallModel& model, const IndexSpec& s
     std::vector<std::uint32_t> symbols(tensor.layout.columns());
     for (std::uint64_t start = 0; start < spec.size; start += symbols.size()) {
         const SymbolRow row(symbols.data(), std::min<std::uint64_t>(spec.size - start, symbols.size()));
-        model.code_row(coder, row);
+        const bool alive = model.code_row(coder, row);
         if (coder.exhausted()) {
             throw FormatError("the stream ends before its tensors do; it is truncated or damaged");
         }
-        collect(row, start, budget, out);
+        if (alive) collect(row, start, budget, out);
     }
     model.end();
     return out;
 }
 
-}  // namespace
-
-std::vector<std::uint8_t> small_encode(std::span<const IndicesView> group) {
+// `choose(model, indices)` says how to see each tensor.
+template <class Choose>
+std::vector<std::uint8_t> encode_group(std::span<const IndicesView> group, Choose choose) {
     std::vector<std::uint8_t> out;
     RangeEncoder coder(out);
     SmallModel model;
@@ -241,11 +248,28 @@ std::vector<std::uint8_t> small_encode(std::span<const IndicesView> group) {
         check_indices(indices);
         if (indices.spec.size > kMaxElements) throw WeightError(too_large(indices.spec.size));
         if (indices.spec.size == 0) continue;
-        const Search search(model, indices);
-        encode_tensor(coder, model, indices, search.pixels(), search.tensor());
+        encode_tensor(coder, model, indices, choose(model, indices));
     }
     coder.finish();
     return out;
+}
+
+}  // namespace
+
+std::vector<std::uint8_t> small_encode(std::span<const IndicesView> group) {
+    return encode_group(
+        group, [](const SmallModel& model, const IndicesView& indices) { return Search(model, indices).best(); });
+}
+
+std::vector<std::uint8_t> small_encode_as(std::span<const IndicesView> group, SmallSettings settings) {
+    return encode_group(group, [&](const SmallModel& model, const IndicesView& indices) {
+        const std::optional<Seen> seen = see(model, indices.spec, settings);
+        if (!seen) {
+            throw WeightError("a split at " + std::to_string(settings.split) + " in an alphabet of " +
+                              std::to_string(indices.spec.alphabet));
+        }
+        return *seen;
+    });
 }
 
 std::vector<Indices> small_decode(std::span<const std::uint8_t> data, std::span<const IndexSpec> specs,

@@ -31,11 +31,7 @@ SmallModel::SmallModel()
       magnitude_bit_(256, 8, 65536 / 5, kCodeRates, kLimit),
       mask_{std::vector<Counter>(12 * 64), std::vector<Counter>(32 * 8), std::vector<Counter>(16 * 16 * 8),
             std::vector<Counter>(8 * 32), std::vector<Counter>(12 * 8 * 8)},
-      sign_{std::vector<Counter>(81), std::vector<Counter>(17 * 8), std::vector<Counter>(27)},
-      magnitude_{std::vector<Counter>(kNodes * 2),  std::vector<Counter>(kNodes * 8),
-                 std::vector<Counter>(kNodes * 16), std::vector<Counter>(kNodes * 16),
-                 std::vector<Counter>(kNodes * 64), std::vector<Counter>(kNodes * 32),
-                 std::vector<Counter>(kNodes * 16), std::vector<Counter>(kNodes)} {}
+      sign_{std::vector<Counter>(81), std::vector<Counter>(17 * 8), std::vector<Counter>(27)} {}
 
 void SmallModel::begin(const SmallTensor& tensor) {
     // What earlier tensors taught is a start, soon outweighed.
@@ -44,9 +40,12 @@ void SmallModel::begin(const SmallTensor& tensor) {
             for (Counter& counter : table) counter.forget(8);
         }
     };
-    forget(mask_);
-    forget(sign_);
-    forget(magnitude_);
+    if (tensors_ > 0) {
+        forget(mask_);
+        forget(sign_);
+        forget(magnitude_);
+    }
+    ++tensors_;
     tensor_ = tensor;
     const Layout& layout = tensor.layout;
     const std::size_t columns = layout.columns();
@@ -54,6 +53,12 @@ void SmallModel::begin(const SmallTensor& tensor) {
     row_index_ = 0;
     live_rows_ = 0;
     top_magnitude_ = std::max(tensor.split, tensor.alphabet - tensor.split) - 1;
+    const auto bits = static_cast<std::size_t>(std::bit_width(top_magnitude_));
+    const std::size_t nodes = bits <= 8 ? std::size_t{1} << bits : kNodes;
+    for (std::size_t i = 0; i < magnitude_.size(); ++i) {
+        // Tables grow to what a tensor needs: most alphabets are small, and an encoder copies the model for each try.
+        if (magnitude_[i].size() < nodes * kAtNode[i]) magnitude_[i].resize(nodes * kAtNode[i]);
+    }
     density_.start(65536 / 8, 2);
     alive_.fill(Counter{});
     was_alive_.fill(false);

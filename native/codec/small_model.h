@@ -36,9 +36,10 @@ class SmallModel {
 
     void begin(const SmallTensor& tensor);
 
-    // Codes the next row; a decoder fills `symbols` (all of them, the last row may be short), an encoder reads it.
+    // Codes the next row, whose symbols an encoder reads and a decoder fills (the last row may be short). Returns
+    // whether the row is alive; a decoder leaves the symbols of one that is not, which are all 0, as they were.
     template <class Coder>
-    void code_row(Coder& coder, SymbolRow symbols);
+    bool code_row(Coder& coder, SymbolRow symbols);
 
     void end();
 
@@ -88,6 +89,7 @@ class SmallModel {
 
     static constexpr int kLimit = Counter::kMaxLimit;
     static constexpr std::size_t kNodes = 272;  // of a magnitude's tree: 256, then one for each deeper bit
+    static constexpr std::array<std::size_t, 8> kAtNode{2, 8, 16, 16, 64, 32, 16, 1};  // counters, by table
 
     // Kept from tensor to tensor.
     MixedBit<7> mask_bit_;
@@ -95,8 +97,9 @@ class SmallModel {
     MixedBit<7> magnitude_bit_;
     std::array<std::vector<Counter>, 5> mask_;
     std::array<std::vector<Counter>, 3> sign_;
-    std::array<std::vector<Counter>, 8> magnitude_;
+    std::array<std::vector<Counter>, kAtNode.size()> magnitude_;
     Counter any_sign_;
+    std::size_t tensors_ = 0;
     std::vector<std::uint64_t> earlier_rows_;
     std::vector<std::vector<std::uint32_t>> earlier_survivors_;  // of each row of each earlier tensor
 
@@ -141,13 +144,12 @@ inline int direction(int z) {
 }  // namespace small_detail
 
 template <class Coder>
-void SmallModel::code_row(Coder& coder, SymbolRow symbols) {
+bool SmallModel::code_row(Coder& coder, SymbolRow symbols) {
     const Layout& layout = tensor_.layout;
     row_ = RowState{};
     if (!code_alive(coder, symbols)) {
-        std::fill(symbols.begin(), symbols.end(), 0);
         end_row(false);
-        return;
+        return false;
     }
     std::rotate(rows_.begin(), rows_.end() - 1, rows_.end());
     std::fill(rows_[0].begin(), rows_[0].end(), 0);
@@ -171,6 +173,7 @@ void SmallModel::code_row(Coder& coder, SymbolRow symbols) {
         }
     }
     end_row(true);
+    return true;
 }
 
 template <class Coder>

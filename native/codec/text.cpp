@@ -31,9 +31,9 @@ struct Reader {
 
 class TextModel {
   public:
-    explicit TextModel(std::span<const std::uint8_t> prime)
-        : order0_(256), match_counters_(2 * kMaxMatch + 2), seen_at_(4096) {
-        for (auto& table : tables_) table.resize(65536);
+    TextModel(std::span<const std::uint8_t> prime, unsigned table_bits)
+        : shift_(32 - table_bits), order0_(256), match_counters_(2 * kMaxMatch + 2), seen_at_(4096) {
+        for (auto& table : tables_) table.resize(std::size_t{1} << table_bits);
         Reader reader;
         for (const std::uint8_t byte : prime) code_byte(reader, byte);
     }
@@ -65,7 +65,7 @@ class TextModel {
         }
         MixedBit<kOrders + 1>::Contexts contexts;
         for (std::size_t i = 0; i < kOrders; ++i) {
-            contexts[i] = &tables_[i][((contexts_[i] ^ (node * kMix1)) * kMix2) >> 16];
+            contexts[i] = &tables_[i][((contexts_[i] ^ (node * kMix1)) * kMix2) >> shift_];
         }
         contexts[kOrders] = &match_counters_[expect];
         Counter& base = order0_[node];
@@ -112,6 +112,7 @@ class TextModel {
     }
 
     MixedBit<kOrders + 1> bit_{16, 8, 65536 * 3 / 10, {1300, 400}, kLimit};
+    unsigned shift_;  // of a hash, to a place in its table
     std::vector<Counter> order0_;
     std::array<std::vector<Counter>, kOrders> tables_;
     std::vector<Counter> match_counters_;
@@ -140,12 +141,13 @@ std::uint64_t code_length(Coder& coder, std::uint64_t length) {
 
 }  // namespace
 
-std::vector<std::uint8_t> text_encode(std::span<const std::uint8_t> data, std::span<const std::uint8_t> prime) {
+std::vector<std::uint8_t> text_encode(std::span<const std::uint8_t> data, std::span<const std::uint8_t> prime,
+                                      unsigned table_bits) {
     std::vector<std::uint8_t> out;
     RangeEncoder coder(out);
     code_length(coder, data.size());
     if (!data.empty()) {
-        TextModel model(prime);
+        TextModel model(prime, table_bits);
         for (const std::uint8_t byte : data) model.code_byte(coder, byte);
     }
     coder.finish();
@@ -153,7 +155,7 @@ std::vector<std::uint8_t> text_encode(std::span<const std::uint8_t> data, std::s
 }
 
 std::vector<std::uint8_t> text_decode(std::span<const std::uint8_t> data, std::span<const std::uint8_t> prime,
-                                      std::uint64_t max_bytes) {
+                                      std::uint64_t max_bytes, unsigned table_bits) {
     std::vector<std::uint8_t> out;
     RangeDecoder coder(data);
     const std::uint64_t length = code_length(coder, 0);
@@ -162,7 +164,7 @@ std::vector<std::uint8_t> text_decode(std::span<const std::uint8_t> data, std::s
                          std::to_string(max_bytes));
     }
     if (length > 0) {
-        TextModel model(prime);
+        TextModel model(prime, table_bits);
         for (std::uint64_t i = 0; i < length; ++i) {
             out.push_back(model.code_byte(coder, 0));
             if (coder.exhausted()) {

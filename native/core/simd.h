@@ -228,7 +228,7 @@ LISSOME_INLINE Vec clamp(Vec x, Vec low, Vec high) {
     return raised > high ? high : raised;
 }
 LISSOME_INLINE Vec maximum(Vec a, Vec b) {
-    return (b > a) | (b != b) ? b : a;
+    return ((b > a) | (b != b)) ? b : a;
 }
 template <class Index>
 LISSOME_INLINE Vec gather(const float* base, const Index* index) {
