@@ -18,14 +18,18 @@ def compile(
     threads: int | None = None,
     isa: str | None = None,
     kernels: Mapping[str, str] | None = None,
+    tune: str = "off",
 ) -> Engine:
     """Make an Engine from a network or from the path of a `.liss` file.
 
     threads: at most this many, one a processor core when None; small layers use fewer. isa: "scalar", "avx2",
     "avx512" or "neon" instead of the widest that this machine has. kernels: the algorithm of a convolution by its
     node's name (`{"conv1": "im2col"}`; see docs/kernels.md), instead of the one that the cost model prefers.
+    tune: how else algorithms are chosen. "off": by the cost model, the same on every machine. "quick": by what was
+    measured on this machine before, and by measuring for some milliseconds the layers that never were. "full": by
+    measuring every layer anew, seconds each at most. What is measured is kept in `lissome.runtime.tune.default_path()`.
     Raises UnsupportedShape listing every operator the engine does not have, or for an algorithm that cannot do its
-    layer, and what `load` raises for a bad file.
+    layer; ValueError for another `tune`; OSError when measurements cannot be kept; what `load` raises for a bad file.
     """
     from lissome.runtime.engine import Engine
 
@@ -33,4 +37,4 @@ def compile(
         from lissome.pack.container import load
 
         net = load(net)
-    return Engine(net, threads=threads, isa=isa, kernels=kernels)
+    return Engine(net, threads=threads, isa=isa, kernels=kernels, tune=tune)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeAlias
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from lissome import data
@@ -72,6 +73,31 @@ def progress() -> Iterator[Shown]:
             )
 
         yield show
+
+
+@contextmanager
+def counting(what: str, total: int) -> Iterator[Callable[[str], None]]:
+    """A bar over `total` things, with the time left; one line a thing where standard error is no terminal."""
+    console, done, began = Console(stderr=True), 0, time.monotonic()
+    bar = Progress(
+        TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), console=console, transient=True
+    )
+    task = bar.add_task(what, total=total)
+
+    def advance(name: str) -> None:
+        nonlocal done
+        done += 1
+        if console.is_terminal:
+            bar.update(task, description=f"{what} {name}", advance=1)
+        else:
+            left = (time.monotonic() - began) / done * (total - done)
+            print(f"{what} {done}/{total}: {name}, {_clock(left)} left", file=sys.stderr, flush=True)
+
+    if not console.is_terminal:
+        yield advance
+        return
+    with bar:
+        yield advance
 
 
 def _words(state: State) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -16,8 +16,10 @@ from lissome.graph.ir import TensorSpec
 from lissome.network import Network
 from lissome.runtime.kernels import resolve_isa
 from lissome.runtime.plan import Plan, Prepared, make_plan
+from lissome.runtime.tune import Kept, Measured, Tuner, default_path
 
 PLANS_KEPT: Final = 8
+EFFORTS: Final = ("off", "quick", "full")
 
 
 class Engine:
@@ -34,6 +36,8 @@ class Engine:
         threads: int | None = None,
         isa: str | None = None,
         kernels: Mapping[str, str] | None = None,
+        tune: str = "off",
+        on_layer: Callable[[Measured], None] | None = None,
     ) -> None:
         available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self.threads = available if threads is None else threads
@@ -41,7 +45,10 @@ class Engine:
             raise UnsupportedShape(f"threads={threads}; use 1 to 256, or None for one a processor core")
         self.isa = resolve_isa(isa)
         self._net = net
-        self._prepared = Prepared(dict(kernels or {}))
+        if tune not in EFFORTS:
+            raise ValueError(f"tune={tune!r}; it is one of {', '.join(map(repr, EFFORTS))}")
+        kept = Kept(default_path(), self.isa, self.threads) if tune != "off" else None
+        self._prepared = Prepared(dict(kernels or {}), None if kept is None else Tuner(kept, tune, on_layer))
         self._plans: OrderedDict[int, Plan] = OrderedDict()
         self._lock = threading.Lock()
         self._plan(1)

@@ -100,6 +100,11 @@ def lanes(isa: str) -> int:
     return panel_width(f"gemm_f32_panels_{isa}") // 2
 
 
+def blocks(kernel: str) -> tuple[int, int]:
+    """Channels in a block of a kernel's input and of its output; 1 for plain tensors."""
+    return next((row[3], row[4]) for row in native.kernels() if row[0] == kernel)
+
+
 def adds_residual(kernel: str) -> bool:
     """Whether a convolution kernel adds a second tensor to what it makes."""
     return next(row[5] for row in native.kernels() if row[0] == kernel)

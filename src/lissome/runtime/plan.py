@@ -22,6 +22,7 @@ from lissome.runtime import kernels, lower
 from lissome.runtime.native import native
 from lissome.runtime.place import Memory
 from lissome.runtime.step import NONE, Activation, Step
+from lissome.runtime.tune.measure import Tuner
 
 #: operators whose kernels apply an activation to what they make
 ACTIVATED: Final = ("Add", "BatchNormalization", "Conv", "Gemm", "MatMul", "Mul")
@@ -30,11 +31,12 @@ WORK_EACH: Final = 200_000  # multiply-adds or elements: some tens of microsecon
 
 @dataclass(frozen=True)
 class Prepared:
-    """What plans of one network share, whatever the batch: packed weights, how dense each weight is, and which
-    algorithm is asked for by node name.
+    """What plans of one network share, whatever the batch: packed weights, how dense each weight is, which algorithm
+    is asked for by node name, and who measures where none is.
     """
 
     wanted: Mapping[str, str] = field(default_factory=dict)
+    tuner: Tuner | None = None
     packed: dict[tuple[object, ...], native.Packed] = field(default_factory=dict)
     densities: dict[str, float] = field(default_factory=dict)
 
@@ -55,7 +57,7 @@ def make_plan(net: Network, batch: int, isa: str, threads: int, prepared: Prepar
 
     Raises UnsupportedShape and GraphError as graph.shapes.infer does, and UnsupportedShape for what no kernel does.
     """
-    planner = Planner(net, batch, isa, prepared)
+    planner = Planner(net, batch, isa, threads, prepared)
     builder = native.Builder()
     planner.lower()
     places = planner.place(builder)
@@ -71,7 +73,7 @@ def make_plan(net: Network, batch: int, isa: str, threads: int, prepared: Prepar
             step.activation,
         )
     outputs = tuple(planner.shape(name) for name in net.graph.outputs)
-    counts = [workers(step.work, threads) for step in planner.steps]
+    counts = [planner.workers(step.work) for step in planner.steps]
     return Plan(batch, tuple(planner.steps), outputs, max(counts, default=1), builder.build(counts))
 
 
@@ -86,10 +88,9 @@ class Planner:
     memory: tensors in memory; a tensor has its graph's name there.
     """
 
-    def __init__(self, net: Network, batch: int, isa: str, prepared: Prepared) -> None:
-        self.net, self.isa, self.prepared = net, isa, prepared
+    def __init__(self, net: Network, batch: int, isa: str, threads: int, prepared: Prepared) -> None:
+        self.net, self.isa, self.threads, self.prepared = net, isa, threads, prepared
         self.specs = shapes.infer(net.graph, {name: weight.shape for name, weight in net.weights.items()}, batch)
-        self.wanted = prepared.wanted
         self.memory = Memory({name: math.prod(self.shape(name)) for name in self.specs})
         self.steps: list[Step] = []
         self.maker: dict[str, int] = {}  # tensor → index of the step that writes it
@@ -101,10 +102,14 @@ class Planner:
         """Extents of a tensor of the graph."""
         return tuple(int(extent) for extent in self.specs[name].shape)
 
+    def workers(self, work: int) -> int:
+        """Threads worth using for a step."""
+        return workers(work, self.threads)
+
     def lower(self) -> None:
         """All nodes to steps, then a copy for every output of the network that has no memory of its own."""
         lower.refuse_unknown(self.net.graph)
-        lower.refuse_unmatched(self.net.graph, self.wanted)
+        lower.refuse_unmatched(self.net.graph, self.prepared.wanted)
         for node in self.net.graph.nodes:
             lower.OPERATORS[node.op](self, node)
         for name in self.net.graph.outputs:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from lissome.errors import UnsupportedShape
 from lissome.graph import shapes
 from lissome.graph.ir import Graph, Node
 from lissome.runtime.lower import conv, elementwise, gemm, norm, pool, views

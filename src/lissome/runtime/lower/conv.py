@@ -21,7 +21,12 @@ def conv(planner: Planner, node: Node) -> None:
     name, weight = node.inputs[1], planner.net.weights[node.inputs[1]]
     shape = shapes.conv_shape(node, planner.shape(node.inputs[0]), weight.shape)
     layer = Layer(shape, planner.density(name), planner.isa)
-    algorithm, why = choose(layer, node.name, planner.wanted.get(node.name))
+    asked, tuner = planner.prepared.wanted.get(node.name), planner.prepared.tuner
+    if asked is None and tuner is not None:
+        asked, why = tuner.best(node.name, layer, weight, planner.workers(int(shape.macs * layer.density)))
+        algorithm, _ = choose(layer, node.name, asked)
+    else:
+        algorithm, why = choose(layer, node.name, asked)
     kernel = algorithm.kernel(planner.isa)
     packed = planner.packed((name, kernel, replace(shape, n=1)), lambda: algorithm.pack(weight, shape, kernel))
     bias = kernels.to_vector(planner.net.weights[node.inputs[2]]) if len(node.inputs) > 2 and node.inputs[2] else None
