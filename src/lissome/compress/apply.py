@@ -78,7 +78,7 @@ def plan(module: nn.Module, recipe: Recipe | Sequence[Method]) -> list[tuple[Tar
         for order, method in enumerate(methods):
             for target, selected in zip(targets, chosen, strict=True):
                 if selected == rule:
-                    _check_order(target, method)
+                    _check_fits(target, method)
                     parametrization = method.parametrize(target.value, target.where)
                     parametrization.group = rule * len(FAMILIES) + order
                     built.append((target, parametrization))
@@ -214,8 +214,10 @@ def _targets(module: nn.Module) -> Iterator[Target]:
             yield Target(where, tuple(owners), value)
 
 
-def _check_order(target: Target, method: Method) -> None:
-    """A later call may add what comes later in the chain (prune, then share), and nothing else."""
+def _check_fits(target: Target, method: Method) -> None:
+    """The weight has entries, and a later call adds what comes later in the chain (prune, then share), nothing else."""
+    if target.value.numel() == 0:
+        raise refuse(method, target.where, "the weight has no entries", "Leave the layer out of the recipe")
     owner, name = target.owners[0]
     chain = _chain(owner, name) if name in dict(_chain_lengths(owner)) else []
     for earlier in chain:

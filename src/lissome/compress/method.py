@@ -74,7 +74,10 @@ class Method(ABC):
 
     @abstractmethod
     def parametrize(self, weight: Tensor, where: str) -> Parametrization:
-        """The parametrization for one weight, not yet settled. Raises RecipeError when the method does not fit it."""
+        """The parametrization for one weight, not yet settled; the weight has entries.
+
+        Raises RecipeError when the method does not fit it.
+        """
 
     @abstractmethod
     def settle(self, members: Sequence[Member], fraction: float) -> None:

@@ -19,7 +19,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from lissome.compress.method import Member, Method, refuse
+from lissome.compress.method import Member, Method
 from lissome.compress.prune.lamp import lamp
 from lissome.compress.prune.magnitude import Mask, settle_global
 from lissome.errors import RecipeError
@@ -66,8 +66,6 @@ class Fisher(Method):
             raise RecipeError(f"prune.Fisher: sparsity is a share in [0, 1), not {self.sparsity!r}")
 
     def parametrize(self, weight: Tensor, where: str) -> ObservedMask:
-        if weight.numel() == 0:
-            raise refuse(self, where, "the weight has no entries", "Leave the layer out of the recipe")
         return ObservedMask(self, where, weight)
 
     def settle(self, members: Sequence[Member], fraction: float) -> None:

@@ -16,7 +16,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from lissome.compress.method import Member, Method, refuse
+from lissome.compress.method import Member, Method
 from lissome.compress.prune.magnitude import Mask, settle_global
 from lissome.errors import RecipeError
 
@@ -39,8 +39,6 @@ class Lamp(Method):
             raise RecipeError(f"prune.Lamp: sparsity is a share in [0, 1), not {self.sparsity!r}")
 
     def parametrize(self, weight: Tensor, where: str) -> Mask:
-        if weight.numel() == 0:
-            raise refuse(self, where, "the weight has no entries", "Leave the layer out of the recipe")
         return Mask(self, where, weight)
 
     def settle(self, members: Sequence[Member], fraction: float) -> None:

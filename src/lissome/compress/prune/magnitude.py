@@ -76,8 +76,6 @@ class Magnitude(Method):
             raise RecipeError("prune.Magnitude: scope is 'layer', or 'global' together with sparsity")
 
     def parametrize(self, weight: Tensor, where: str) -> Mask:
-        if weight.numel() == 0:
-            raise refuse(self, where, "the weight has no entries", "Leave the layer out of the recipe")
         return Mask(self, where, weight)
 
     @torch.no_grad()

@@ -142,8 +142,6 @@ class KMeans(Method):
         return self.clusters if self.clusters is not None else 2 ** (self.bits or 0)
 
     def parametrize(self, weight: Tensor, where: str) -> Shared:
-        if weight.numel() == 0:
-            raise refuse(self, where, "the weight has no entries", "Leave the layer out of the recipe")
         if self.entries > weight.numel():
             raise refuse(
                 self,
