@@ -29,7 +29,7 @@ help:
 	@echo 'make test-sanitize  the native tests under AddressSanitizer and UBSan'
 	@echo 'make fuzz           every fuzzer for a short while'
 	@echo 'make bench          the table of the README, from the full MNIST'
-	@echo 'make bench-env      the environment of the peers that the benchmark compares with (.venv-nncodec)'
+	@echo 'make bench-env      the environments of the peers that benchmarks compare with (.venv-bench, .venv-nncodec)'
 	@echo 'make native         build the extension into src/ for a quick edit-and-try loop'
 	@echo 'make docs           the documentation as a site, in build/site'
 	@echo 'make clean          remove what the commands above made'
@@ -79,9 +79,19 @@ fuzz: env
 bench: env bench-env
 	$(BIN)/python bench/deep_compression.py
 
-# The peer coder in an environment of its own: its declared requirements pull in a CUDA build of torch, which it does
-# not need for coding arrays (see bench/peers/nncodec_size.py).
-bench-env: .venv-nncodec/.installed
+# The peers in environments of their own. The runtimes that bench/networks.py compares with come with torch's CPU build
+# put in first, as the converter pnnx would pull in a CUDA build; so would the coder NNCodec, which does not need it for
+# coding arrays (see bench/peers/nncodec_size.py).
+bench-env: .venv-bench/.installed .venv-nncodec/.installed
+
+.venv-bench/.installed: $(VENV)/.installed
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet $(TORCH)
+	rm -rf build/wheel
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --config-settings=build-dir=build/env -w build/wheel .
+	.venv-bench/bin/python -m pip install --quiet --force-reinstall --no-deps build/wheel/*.whl
+	.venv-bench/bin/python -m pip install --quiet "$$(ls build/wheel/*.whl)[bench]"
+	touch $@
 
 .venv-nncodec/.installed:
 	$(PYTHON) -m venv .venv-nncodec
@@ -100,5 +110,5 @@ docs: $(VENV)/.tools
 	$(BIN)/mkdocs build --strict
 
 clean:
-	rm -rf $(VENV) .venv-nncodec build dist src/lissome/_native*
+	rm -rf $(VENV) .venv-bench .venv-nncodec build dist src/lissome/_native*
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,44 @@
+// Bindings of the machine's measured limits (core/peak.h).
+#include "core/peak.h"
+
+#include <nanobind/nanobind.h>
+#include <nanobind/stl/string.h>
+
+#include <stdexcept>
+#include <string>
+
+namespace nb = nanobind;
+
+namespace lissome {
+namespace {
+
+Isa isa_of(const std::string& name) {
+    for (const Isa isa : {Isa::scalar, Isa::neon, Isa::avx2, Isa::avx512}) {
+        if (name == isa_name(isa)) {
+            return isa;
+        }
+    }
+    throw std::invalid_argument("unknown instruction set");
+}
+
+}  // namespace
+
+void bind_peak(nb::module_& m) {
+    m.def(
+        "measure_multiply_adds",
+        [](const std::string& isa, int threads, double seconds) {
+            return measure_multiply_adds(isa_of(isa), threads, seconds);
+        },
+        nb::arg("isa"), nb::arg("threads"), nb::arg("seconds"), nb::call_guard<nb::gil_scoped_release>(),
+        "Floating-point operations per second of `threads` threads from registers alone; a multiply-add counts 2.");
+    m.def(
+        "measure_read",
+        [](const std::string& isa, int threads, int64_t bytes, double seconds) {
+            return measure_read(isa_of(isa), threads, bytes, seconds);
+        },
+        nb::arg("isa"), nb::arg("threads"), nb::arg("bytes"), nb::arg("seconds"),
+        nb::call_guard<nb::gil_scoped_release>(),
+        "Bytes per second that `threads` threads read together, each from `bytes` of its own.");
+}
+
+}  // namespace lissome

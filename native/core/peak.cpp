@@ -1,0 +1,149 @@
+#include "core/peak.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "core/arena.h"
+#include "core/threads.h"
+
+namespace lissome {
+
+namespace scalar {
+extern const PeakLoops peak_loops;
+}
+#if LISSOME_HAVE_neon
+namespace neon {
+extern const PeakLoops peak_loops;
+}
+#endif
+#if LISSOME_HAVE_avx2
+namespace avx2 {
+extern const PeakLoops peak_loops;
+}
+namespace avx512 {
+extern const PeakLoops peak_loops;
+}
+#endif
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using Body = std::function<void(int64_t rounds, int thread)>;  // noexcept in fact
+
+const PeakLoops& loops_of(Isa isa) {
+    if (isa_runs(isa)) {
+        switch (isa) {
+#if LISSOME_HAVE_neon
+            case Isa::neon:
+                return neon::peak_loops;
+#endif
+#if LISSOME_HAVE_avx2
+            case Isa::avx2:
+                return avx2::peak_loops;
+            case Isa::avx512:
+                return avx512::peak_loops;
+#endif
+            case Isa::scalar:
+                return scalar::peak_loops;
+            default:
+                break;
+        }
+    }
+    throw std::invalid_argument(std::string("this build or processor lacks ") + isa_name(isa));
+}
+
+// Seconds from when the first of the threads began to when the last was done.
+double trial(int threads, int64_t rounds, const Body& body) {
+    std::atomic<int> waiting{threads};
+    std::vector<Clock::time_point> begin(static_cast<std::size_t>(threads)), end(begin.size());
+    const auto work = [&](int thread) {
+        waiting.fetch_sub(1);
+        while (waiting.load() > 0) {
+            std::this_thread::yield();
+        }
+        const auto slot = static_cast<std::size_t>(thread);
+        begin[slot] = Clock::now();
+        body(rounds, thread);
+        end[slot] = Clock::now();
+    };
+    std::vector<std::jthread> others;
+    try {
+        for (int thread = 1; thread < threads; ++thread) {
+            others.emplace_back(work, thread);
+        }
+    } catch (...) {
+        waiting.store(0);  // lets those that did start end
+        throw;
+    }
+    work(0);
+    others.clear();  // joins them
+    const auto first = *std::min_element(begin.begin(), begin.end());
+    const auto last = *std::max_element(end.begin(), end.end());
+    return std::max(1e-9, std::chrono::duration<double>(last - first).count());
+}
+
+// Rounds per second of all threads together.
+double best_rate(int threads, double seconds, const Body& body) {
+    if (threads < 1 || threads > kMaxThreads || !(seconds >= 0.001 && seconds <= 60.0)) {
+        throw std::invalid_argument("a peak is measured with 1 to " + std::to_string(kMaxThreads) +
+                                    " threads for 0.001 to 60 seconds");
+    }
+    int64_t rounds = 1;
+    while (trial(1, rounds, body) < 1e-3) {
+        rounds *= 2;
+    }
+    const auto stop =
+        Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
+    double best = 0.0;
+    for (int done = 0; done < 3 || Clock::now() < stop; ++done) {
+        best = std::max(best, static_cast<double>(rounds) * threads / trial(threads, rounds, body));
+    }
+    return best;
+}
+
+}  // namespace
+
+double measure_multiply_adds(Isa isa, int threads, double seconds) {
+    const PeakLoops& loops = loops_of(isa);
+    const Body body = [&](int64_t rounds, int) {
+        float sink = 0.0f;
+        loops.multiply_add(rounds, &sink);
+        const volatile float kept = sink;
+        static_cast<void>(kept);
+    };
+    return best_rate(threads, seconds, body) * static_cast<double>(loops.flops_per_round);
+}
+
+double measure_read(Isa isa, int threads, int64_t bytes, double seconds) {
+    const PeakLoops& loops = loops_of(isa);
+    if (bytes < 1024 || bytes > int64_t{4} << 30 || threads < 1 || threads > kMaxThreads) {
+        throw std::invalid_argument("reading is measured over 1 KiB to 4 GiB a thread");
+    }
+    const int64_t floats = bytes / 4 / loops.floats_per_round * loops.floats_per_round;
+    if (floats == 0) {
+        throw std::invalid_argument("a working set of that size holds no round of the loop");
+    }
+    std::vector<std::unique_ptr<Arena>> data;  // aligned: a load that straddles two lines counts twice
+    for (int thread = 0; thread < threads; ++thread) {
+        data.push_back(std::make_unique<Arena>(static_cast<std::size_t>(4 * floats)));
+        std::memset(data.back()->data(), 0, static_cast<std::size_t>(4 * floats));
+    }
+    const Body body = [&](int64_t rounds, int thread) {
+        float sink = 0.0f;
+        loops.read(reinterpret_cast<const float*>(data[static_cast<std::size_t>(thread)]->data()), floats, rounds,
+                   &sink);
+        const volatile float kept = sink;
+        static_cast<void>(kept);
+    };
+    return best_rate(threads, seconds, body) * static_cast<double>(4 * floats);
+}
+
+}  // namespace lissome
