@@ -181,6 +181,7 @@ def _depth_to_space(node: Node, x: Shape) -> Shape:
 
 def _space_to_depth(node: Node, x: Shape) -> Shape:
     block = blocksize(node)
+    attributes.word(node, "mode", ("DCR", "CRD"))
     if len(x) != 4 or x[2] % block or x[3] % block:
         raise GraphError(f"node {node.name!r} (SpaceToDepth): blocks of {block} in input {x}")
     return x[0], x[1] * block**2, x[2] // block, x[3] // block

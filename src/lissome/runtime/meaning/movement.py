@@ -48,7 +48,8 @@ def _depth_to_space(node: Node, x: Array) -> Array:
 
 def _space_to_depth(node: Node, x: Array) -> Array:
     (n, c, h, w), b = x.shape, movement.blocksize(node)
-    return x.reshape(n, c, h // b, b, w // b, b).transpose(0, 3, 5, 1, 2, 4).reshape(n, c * b**2, h // b, w // b)
+    order = (0, 3, 5, 1, 2, 4) if attributes.word(node, "mode", ("DCR", "CRD")) == "DCR" else (0, 1, 3, 5, 2, 4)
+    return x.reshape(n, c, h // b, b, w // b, b).transpose(order).reshape(n, c * b**2, h // b, w // b)
 
 
 def _resize(node: Node, x: Array) -> Array:

@@ -1,0 +1,235 @@
+"""ONNX files: from untrusted bytes to a parsed model and NumPy arrays.
+
+External data is read only from regular files inside the model's own folder, and only where the tensor's shape, the
+claimed place and the file's real size agree: nothing is allocated by a header's claim.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lissome.errors import FormatError, GraphError, MissingExtra
+
+try:
+    import onnx
+    from google.protobuf.message import DecodeError
+    from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper
+except ModuleNotFoundError as error:
+    raise MissingExtra.of("onnx", extra="onnx", needed_by="reading and writing ONNX") from error
+
+OLDEST, NEWEST = 11, 28  # operator sets that are read
+MAX_BYTES: Final = 2**31 - 1  # of a protobuf message
+_ITEMSIZE: Final[Mapping[int, int]] = {
+    TensorProto.FLOAT: 4,
+    TensorProto.DOUBLE: 8,
+    TensorProto.FLOAT16: 2,
+    TensorProto.BFLOAT16: 2,
+    TensorProto.INT8: 1,
+    TensorProto.UINT8: 1,
+    TensorProto.INT16: 2,
+    TensorProto.UINT16: 2,
+    TensorProto.INT32: 4,
+    TensorProto.UINT32: 4,
+    TensorProto.INT64: 8,
+    TensorProto.UINT64: 8,
+    TensorProto.BOOL: 1,
+}
+REALS: Final = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16)
+
+
+def read(source: str | os.PathLike[str] | bytes) -> tuple[ModelProto, Path | None]:
+    """The model of a file or of bytes, and the folder where its external data may lie.
+
+    Raises FormatError for what is no ONNX model, OSError for a file that cannot be read.
+    """
+    if isinstance(source, bytes | bytearray | memoryview):
+        name, folder, data = "<bytes>", None, bytes(source)
+    else:
+        path = Path(source)
+        name, folder = os.fspath(source), path.resolve().parent
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+            raise FormatError(f"{name}: a device or a pipe, not a regular file")
+        if status.st_size > MAX_BYTES:
+            raise FormatError(
+                f"{name}: {status.st_size:,} bytes; a model of more than 2 GiB has its data in files beside it"
+            )
+        data = path.read_bytes()
+    model = ModelProto()
+    try:
+        model.ParseFromString(data)
+    except (DecodeError, RecursionError) as error:
+        raise FormatError(f"{name}: not an ONNX model, or cut off, or nested too deeply ({error})") from None
+    if not model.HasField("graph") or not model.opset_import:
+        raise FormatError(f"{name}: an ONNX model has a graph and says which operator set it uses; this has not")
+    return model, folder
+
+
+def opset(model: ModelProto) -> int:
+    """The version of ONNX's own operator set that the model uses. Raises FormatError where it is not read."""
+    versions = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
+    if len(versions) != 1 or not OLDEST <= versions[0] <= NEWEST:
+        raise FormatError(
+            f"the model uses operator sets {versions}; {OLDEST} to {NEWEST} are read "
+            "(onnx.version_converter.convert_version changes the version)"
+        )
+    return int(versions[0])
+
+
+def array(tensor: TensorProto, folder: Path | None) -> NDArray[Any]:
+    """The values of a tensor. Raises FormatError for an unknown data type, or data that do not fit its shape."""
+    what, shape = f"tensor {tensor.name!r}", tuple(tensor.dims)
+    if tensor.data_type not in _ITEMSIZE:
+        kind = next((name for name, value in TensorProto.DataType.items() if value == tensor.data_type), "unknown")
+        raise FormatError(f"{what} has data type {tensor.data_type} ({kind}), which is not read")
+    if len(shape) > 8 or any(extent < 0 for extent in shape):
+        raise FormatError(f"{what} has shape {shape}; extents are not negative, and there are at most 8")
+    wanted = math.prod(shape) * _ITEMSIZE[tensor.data_type]
+    if tensor.data_location == TensorProto.EXTERNAL:
+        raw = _external(tensor, folder, wanted)
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
+        return np.frombuffer(raw, dtype=np.dtype(dtype).newbyteorder("<")).reshape(shape).astype(dtype, copy=False)
+    if tensor.HasField("raw_data") and len(tensor.raw_data) != wanted:
+        raise FormatError(f"{what} has {len(tensor.raw_data):,} bytes of data, where shape {shape} needs {wanted:,}")
+    try:
+        return np.asarray(numpy_helper.to_array(tensor)).reshape(shape)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise FormatError(f"{what} of shape {shape} has other data than its type and shape say: {error}") from None
+
+
+def _external(tensor: TensorProto, folder: Path | None, wanted: int) -> bytes:
+    """The bytes of a tensor that lie in a file of their own."""
+    what = f"tensor {tensor.name!r}"
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    location = entries.get("location", "")
+    if folder is None:
+        raise FormatError(f"{what} has its data in a file {location[:80]!r}; give the model's path, not its bytes")
+    parts = Path(location).parts
+    if not location or Path(location).is_absolute() or ".." in parts or "\0" in location or "\\" in location:
+        raise FormatError(f"{what} has its data at {location[:80]!r}, which is not inside the model's folder")
+    path = folder
+    for part in parts:
+        path = path / part
+        if path.is_symlink():
+            raise FormatError(f"{what} has its data at {location[:80]!r}, which is a symbolic link; copy the file")
+    try:
+        offset, length = int(entries.get("offset", 0)), int(entries.get("length", wanted))
+    except ValueError:
+        raise FormatError(f"{what}: the place of its data is not written in numbers") from None
+    try:
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode) or length != wanted or not 0 <= offset <= status.st_size - wanted:
+                raise FormatError(
+                    f"{what} needs {wanted:,} bytes; its data are said to be {length:,} bytes from {offset:,} on of "
+                    f"{location[:80]!r}, which has {status.st_size:,}"
+                )
+            file.seek(offset)
+            data = file.read(wanted)
+    except OSError as error:
+        raise FormatError(f"{what} has its data in {location[:80]!r}: {error.strerror or error}") from None
+    if len(data) != wanted:
+        raise FormatError(f"{what}: its data file {location[:80]!r} became shorter while it was read")
+    return data
+
+
+def attributes(node: NodeProto, folder: Path | None) -> dict[str, Any]:
+    """A node's attributes as ints, floats, strings, tuples of them, arrays, or graphs."""
+    found: dict[str, Any] = {}
+    for attribute in node.attribute:
+        where = f"node {node.name!r} ({node.op_type}): attribute {attribute.name!r}"
+        if attribute.name in found:
+            raise GraphError(f"{where} is given twice")
+        match attribute.type:
+            case AttributeProto.INT:
+                found[attribute.name] = int(attribute.i)
+            case AttributeProto.FLOAT:
+                found[attribute.name] = float(attribute.f)
+            case AttributeProto.STRING:
+                found[attribute.name] = attribute.s.decode("utf-8", "replace")
+            case AttributeProto.INTS:
+                found[attribute.name] = tuple(int(value) for value in attribute.ints)
+            case AttributeProto.FLOATS:
+                found[attribute.name] = tuple(float(value) for value in attribute.floats)
+            case AttributeProto.STRINGS:
+                found[attribute.name] = tuple(value.decode("utf-8", "replace") for value in attribute.strings)
+            case AttributeProto.TENSOR:
+                found[attribute.name] = array(attribute.t, folder)
+            case AttributeProto.GRAPH:
+                found[attribute.name] = attribute.g
+            case _:
+                raise GraphError(f"{where} has a type that is not read")
+    return found
+
+
+def in_order(nodes: Any, known: set[str]) -> list[NodeProto]:
+    """The nodes so that each follows those that make its inputs; `known`: tensors that are there before.
+
+    Raises GraphError for a tensor that is made twice, never made, or made of itself.
+    """
+    nodes = list(nodes)
+    maker: dict[str, int] = {}
+    for i, node in enumerate(nodes):
+        for name in filter(None, node.output):
+            if name in maker or name in known:
+                raise GraphError(f"tensor {name!r} is defined twice, the second time by node {label(node)!r}")
+            maker[name] = i
+    reads = [set(_reads(node)) for node in nodes]
+    for node, names in zip(nodes, reads, strict=True):
+        for name in sorted(names):
+            if name not in maker and name not in known:
+                raise GraphError(
+                    f"node {label(node)!r} ({node.op_type}) reads {name!r}, which is no input, has no initialiser and "
+                    "is made by no node"
+                )
+    waiting = [sum(name in maker for name in names) for names in reads]
+    readers: dict[str, list[int]] = {}
+    for i, names in enumerate(reads):
+        for name in names & maker.keys():
+            readers.setdefault(name, []).append(i)
+    ready = [i for i, count in enumerate(waiting) if not count]
+    order: list[int] = []
+    while ready:
+        i = ready.pop()
+        order.append(i)
+        for name in filter(None, nodes[i].output):
+            for reader in readers.get(name, ()):
+                waiting[reader] -= 1
+                if not waiting[reader]:
+                    ready.append(reader)
+    if len(order) < len(nodes):
+        stuck = sorted(label(nodes[i]) for i in set(range(len(nodes))) - set(order))
+        raise GraphError(f"the graph is cyclic: nodes {', '.join(map(repr, stuck[:8]))} need each other's results")
+    return [nodes[i] for i in sorted(order)] if _sorted(reads, maker) else [nodes[i] for i in order]
+
+
+def label(node: NodeProto) -> str:
+    """What to call a node: its name, or else its first output's."""
+    return node.name or next(filter(None, node.output), node.op_type)
+
+
+def _sorted(reads: list[set[str]], maker: Mapping[str, int]) -> bool:
+    """Whether every node already follows those that it needs."""
+    return all(maker.get(name, -1) < i for i, names in enumerate(reads) for name in names)
+
+
+def _reads(node: NodeProto) -> Iterator[str]:
+    """Names that a node reads, those that its subgraphs take from outside included."""
+    yield from filter(None, node.input)
+    for attribute in node.attribute:
+        if attribute.type == AttributeProto.GRAPH:
+            yield from _outer(attribute.g)
+
+
+def _outer(graph: GraphProto) -> set[str]:
+    inside = {tensor.name for tensor in graph.initializer} | {value.name for value in graph.input}
+    inside |= {name for node in graph.node for name in node.output}
+    return {name for node in graph.node for name in _reads(node)} - inside
