@@ -20,7 +20,7 @@ def compile(
     kernels: Mapping[str, str] | None = None,
     tune: str = "off",
 ) -> Engine:
-    """Make an Engine from a network or from the path of a `.liss` file.
+    """Make an Engine from a network or from the path of a `.liss` or `.onnx` file.
 
     threads: at most this many, one a processor core when None; small layers use fewer. isa: "scalar", "avx2",
     "avx512" or "neon" instead of the widest that this machine has. kernels: the algorithm of a convolution by its
@@ -29,12 +29,21 @@ def compile(
     measured on this machine before, and by measuring for some milliseconds the layers that never were. "full": by
     measuring every layer anew, seconds each at most. What is measured is kept in `lissome.runtime.tune.default_path()`.
     Raises UnsupportedShape listing every operator the engine does not have, or for an algorithm that cannot do its
-    layer; ValueError for another `tune`; OSError when measurements cannot be kept; what `load` raises for a bad file.
+    layer; ValueError for another `tune`; OSError when measurements cannot be kept; what `load` and
+    `from_onnx` raise for a bad file.
     """
     from lissome.runtime.engine import Engine
 
     if not isinstance(net, Network):
-        from lissome.pack.container import load
-
-        net = load(net)
+        net = _read(net)
     return Engine(net, threads=threads, isa=isa, kernels=kernels, tune=tune)
+
+
+def _read(path: str | os.PathLike[str]) -> Network:
+    if os.fspath(path).endswith(".onnx"):
+        from lissome.interchange.onnx import from_onnx
+
+        return from_onnx(path)
+    from lissome.pack.container import load
+
+    return load(path)

@@ -160,7 +160,7 @@ def test_the_reference_gives_the_result_that_onnx_says(name):
 
 @pytest.mark.parametrize("name", [name for name in PASSING if operators(CASES[name]) <= set(lower.OPERATORS)])
 def test_the_engine_gives_the_result_that_onnx_says(name):
-    """Where the engine has all operators of a case: the same, in float32; weights that are fed are tried as constants."""
+    """Where the engine has all operators of a case: the same, in float32, with fixed weights where need be."""
     case = CASES[name]
     try:
         net, arrays = imported(case)

@@ -21,6 +21,7 @@ INTERRUPTED: Final = 130
 _EXTRAS: Final = {
     "typer": "cli",
     "rich": "cli",
+    "onnx": "onnx",
     "torch": "train",
     "safetensors": "train",
     "sklearn": "train",

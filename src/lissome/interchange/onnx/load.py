@@ -1,4 +1,4 @@
-"""`from_onnx`: an ONNX model to a Network.
+"""From an ONNX model to a Network.
 
 A model whose inputs leave the batch open is walked for two batch sizes. What comes out the same holds for any batch;
 a shape that differs is written so that it follows the batch, and where that cannot be, the error says so.
@@ -24,35 +24,20 @@ from lissome.weights import Codebook, CodedWeight, Dense
 BATCHES: Final = (2, 3)  # none is 1, which broadcasts
 
 
-def from_onnx(
-    path_or_bytes: str | os.PathLike[str] | bytes,
-    *,
-    shapes: Mapping[str, Sequence[Extent]] | None = None,
-    constants: Mapping[str, ArrayLike] | None = None,
+def load(
+    source: str | os.PathLike[str] | bytes, shapes: Mapping[str, tuple[Extent, ...]], constants: Mapping[str, ArrayLike]
 ) -> Network:
-    """Read an ONNX model (operator sets 11 to 28) from its file, or from bytes when it has no external data.
-
-    shapes: the shape of each input that the model leaves open, or is to have another, by name: ``{"x": ("N", 3, 224,
-    224)}``; "N" is the batch, which only the first extent can be. An open first extent is the batch without being told.
-    constants: values of inputs that do not change, by name; every input of integers is one, since at run time every
-    tensor is float32. Weights in double, half or bfloat16 become float32; int8 and uint8 weights behind a
-    DequantizeLinear of one scale stay codes.
-
-    Raises UnsupportedShape naming every node that has no counterpart, GraphError for a model that contradicts itself,
-    FormatError for a damaged or hostile file, WeightError for weights that are not finite, and MissingExtra without the
-    package onnx.
-    """
-    model, folder = files.read(path_or_bytes)
-    given = {name: tuple(shape) for name, shape in (shapes or {}).items()}
-    known = {name: np.asarray(value) for name, value in (constants or {}).items()}
-    source = model_source(model, folder, given, known)
-    if any("N" in spec.shape for spec in source.inputs):
-        walks = [_walk(source, batch) for batch in BATCHES]
+    """What `from_onnx` does."""
+    model, folder = files.read(source)
+    known = {name: np.asarray(value) for name, value in constants.items()}
+    origin = model_source(model, folder, shapes, known)
+    if any("N" in spec.shape for spec in origin.inputs):
+        walks = [_walk(origin, batch) for batch in BATCHES]
         nodes = _for_any_batch(*walks)
     else:
-        walks = [_walk(source, 1)]
+        walks = [_walk(origin, 1)]
         nodes = tuple(walks[0].nodes)
-    return _network(source, nodes, walks)
+    return _network(origin, nodes, walks)
 
 
 def _walk(source: Source, batch: int) -> Translation:
