@@ -70,14 +70,11 @@ class RangeDecoder {
 
     int code(int /*unused: the encoder's bit*/, std::uint32_t p) {
         const auto bound = static_cast<std::uint32_t>((std::uint64_t{range_} * p) >> 16);
-        int bit = 0;
-        if (offset_ < bound) {
-            range_ = bound;
-            bit = 1;
-        } else {
-            offset_ -= bound;
-            range_ -= bound;
-        }
+        const int bit = offset_ < bound ? 1 : 0;
+        // Without a branch, which would be mispredicted as often as the bit is a surprise.
+        const std::uint32_t zero = static_cast<std::uint32_t>(bit) - 1;
+        offset_ -= bound & zero;
+        range_ = bit != 0 ? bound : range_ - bound;
         while (range_ < (1U << 24)) {
             shift();
             range_ <<= 8;

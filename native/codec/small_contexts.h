@@ -74,6 +74,48 @@ std::uint32_t SmallModel::code_code(Coder& coder, std::uint32_t code, const Spot
     return sign != 0 ? split + magnitude : split - 1 - magnitude;
 }
 
+// Each bit by one counter, that of its node and of the sizes that its column and its surroundings let expect; it starts
+// from what the node alone says.
+template <class Coder>
+std::uint32_t SmallModel::code_large(Coder& coder, std::uint32_t code, const Spot& at, const Near& near) {
+    using namespace small_detail;
+    const auto code_bit = [&coder](int bit, const Counter& counter) {
+        return coder.code(bit, std::max(counter.p(), 1U));
+    };
+    const std::uint32_t split = tensor_.split;
+    const Column& column = columns_[at.column];
+    int sign = split == 0;
+    if (split > 0 && split < tensor_.alphabet) {
+        Counter& counter = large_sign_[(leaning(column.balance) * 3 + sign_of(near.west)) * 3 + sign_of(near.north)];
+        sign = code_bit(code >= split, counter);
+        counter.update(sign, kLimit);
+    }
+    const std::uint32_t largest = sign != 0 ? tensor_.alphabet - 1 - split : split - 1;
+    const std::uint32_t magnitude = sign != 0 ? code - split : split - 1 - code;
+    const auto [sum, count] = near.magnitudes();
+    const std::size_t beside = pixel_.size() > 1 ? coarse(sum, count, 16) : coarse(row_.magnitudes, row_.survivors, 16);
+    const std::size_t context = (coarse(column.magnitudes, column.survivors, 16) * 16 + beside) * 2 + (sign != 0);
+    std::uint32_t value = 0;
+    std::size_t node = 1;
+    for (int k = static_cast<int>(std::bit_width(top_magnitude_)) - 1; k >= 0; --k) {
+        if (value + (1U << k) > largest) {
+            node = node * 2;
+            continue;
+        }
+        const std::size_t n = node < 256 ? node : 256 + static_cast<std::size_t>(k);
+        Counter& general = large_node_[n * 2 + (sign != 0)];
+        Counter& special = large_context_[n * kLargeContexts + context];
+        if (special.seen() == 0) special.start(static_cast<int>(general.p()), 8);
+        const int bit = code_bit(static_cast<int>(magnitude >> k & 1), special);
+        general.update(bit, kLimit);
+        special.update(bit, kLimit);
+        node = node * 2 + static_cast<std::size_t>(bit);
+        value += static_cast<std::uint32_t>(bit) << k;
+    }
+    note_survivor(at, sign, value);
+    return sign != 0 ? split + value : split - 1 - value;
+}
+
 template <class Coder>
 int SmallModel::code_sign(Coder& coder, int sign, const Spot& at, const Near& near) {
     using namespace small_detail;
@@ -81,15 +123,13 @@ int SmallModel::code_sign(Coder& coder, int sign, const Spot& at, const Near& ne
     if (tensor_.split == tensor_.alphabet) return 0;
     const int pull = 2 * (direction(near.west) + direction(near.north)) + direction(near.northwest) +
                      direction(near.northeast) + direction(near.west2) + direction(near.north2);
-    const int balance = columns_[at.column].balance;
-    const std::size_t leaning = balance < -2 ? 0 : balance < 0 ? 1 : balance == 0 ? 2 : balance <= 2 ? 3 : 4;
     const MixedBit<6>::Contexts contexts{
         &row_.sign,
         &slice_sign_,
         &pixel_sign_[at.pixel],
         &sign_[0][((sign_of(near.west) * 3 + sign_of(near.north)) * 3 + sign_of(near.northwest)) * 3 +
                   sign_of(near.northeast)],
-        &sign_[1][static_cast<std::size_t>(pull + 8) * 8 + leaning],
+        &sign_[1][static_cast<std::size_t>(pull + 8) * 8 + leaning(columns_[at.column].balance)],
         &sign_[2][sign_of(near.before) * 9 + sign_of(near.before2) * 3 + sign_of(row_.last_signed)],
     };
     const int bit = sign_bit_.code(coder, sign, Logistic::stretch(any_sign_.p()), contexts,
@@ -103,13 +143,7 @@ std::uint32_t SmallModel::code_magnitude(Coder& coder, std::uint32_t magnitude, 
                                          const Near& near) {
     using namespace small_detail;
     const std::uint32_t largest = sign != 0 ? tensor_.alphabet - 1 - tensor_.split : tensor_.split - 1;
-    std::uint64_t sum = 0;
-    std::uint64_t count = 0;
-    for (const int z :
-         {near.west, near.north, near.northwest, near.northeast, near.west2, near.north2, near.before, near.before2}) {
-        sum += static_cast<std::uint64_t>(std::abs(z));
-        count += z != 0 ? 1 : 0;
-    }
+    const auto [sum, count] = near.magnitudes();
     const Column& column = columns_[at.column];
     const std::size_t s = static_cast<std::size_t>(sign);
     const std::size_t near_size = coarse(sum, count);

@@ -55,7 +55,13 @@ void SmallModel::begin(const SmallTensor& tensor) {
     top_magnitude_ = std::max(tensor.split, tensor.alphabet - tensor.split) - 1;
     const auto bits = static_cast<std::size_t>(std::bit_width(top_magnitude_));
     const std::size_t nodes = bits <= 8 ? std::size_t{1} << bits : kNodes;
-    for (std::size_t i = 0; i < magnitude_.size(); ++i) {
+    large_ = !tensor.sparse && layout.size > kLarge;
+    if (large_) {
+        large_sign_.assign(45, Counter{});
+        large_node_.assign(nodes * 2, Counter{});
+        large_context_.assign(nodes * kLargeContexts, Counter{});
+    }
+    for (std::size_t i = 0; !large_ && i < magnitude_.size(); ++i) {
         // Tables grow to what a tensor needs: most alphabets are small, and an encoder copies the model for each try.
         if (magnitude_[i].size() < nodes * kAtNode[i]) magnitude_[i].resize(nodes * kAtNode[i]);
     }
@@ -99,6 +105,10 @@ int SmallModel::at_pixel(const Spot& at, std::size_t up, std::ptrdiff_t right) c
 
 SmallModel::Near SmallModel::look_around(const Spot& at) const {
     const std::size_t pixels = pixel_.size();
+    if (pixels == 1) {
+        return {.before = at.channel >= 1 ? rows_[0][at.column - 1] : 0,
+                .before2 = at.channel >= 2 ? rows_[0][at.column - 2] : 0};
+    }
     return {
         .west = at_pixel(at, 0, -1),
         .north = at_pixel(at, 1, 0),
@@ -133,7 +143,8 @@ void SmallModel::note_survivor(const Spot& at, int sign, std::uint32_t magnitude
     row_.last = at.column + 1;
     row_.last_signed = signed_magnitude;
     rows_[0][at.column] = signed_magnitude;
-    if (pixel_.size() > 1) radiate(at);
+    if (!tensor_.sparse || pixel_.size() == 1) return;  // the rest is for masks, and about other pixels
+    radiate(at);
     const Layout& layout = tensor_.layout;
     for (std::size_t y = at.y > 0 ? at.y - 1 : 0; y < std::min(at.y + 2, layout.height); ++y) {
         for (std::size_t x = at.x > 0 ? at.x - 1 : 0; x < std::min(at.x + 2, layout.width); ++x) {
@@ -144,10 +155,10 @@ void SmallModel::note_survivor(const Spot& at, int sign, std::uint32_t magnitude
     }
 }
 
-// 0 for nothing known, else 1 + the mean of `count` magnitudes in eighths of the largest, at most 7.
-std::size_t SmallModel::coarse(std::uint64_t sum, std::uint64_t count) const {
+// 0 for nothing known, else 1 + the mean of `count` magnitudes in eighths (say) of the largest, at most 7.
+std::size_t SmallModel::coarse(std::uint64_t sum, std::uint64_t count, std::size_t levels) const {
     if (count == 0) return 0;
-    return 1 + std::min<std::size_t>(sum * 8 / count / (std::uint64_t{top_magnitude_} + 1), 6);
+    return 1 + std::min<std::size_t>(sum * levels / (count * (std::uint64_t{top_magnitude_} + 1)), levels - 2);
 }
 
 // 0 without a link, else 1 + the bits of the linked row's survivors, at most 15.

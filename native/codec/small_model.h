@@ -8,7 +8,9 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "codec/mixer.h"
@@ -47,7 +49,17 @@ class SmallModel {
     // Signed magnitudes (0: no survivor, else sign times 1 + magnitude) around an element: in its row one and two to
     // the left (west), above (north) and across, and at the same pixel of the one and two channels before.
     struct Near {
-        int west, north, northwest, northeast, west2, north2, before, before2;
+        int west = 0, north = 0, northwest = 0, northeast = 0, west2 = 0, north2 = 0, before = 0, before2 = 0;
+
+        // Their sum, each counting as its absolute value, and how many are not 0.
+        std::pair<std::uint64_t, std::uint64_t> magnitudes() const {
+            std::pair<std::uint64_t, std::uint64_t> sum_count{0, 0};
+            for (const int z : {west, north, northwest, northeast, west2, north2, before, before2}) {
+                sum_count.first += static_cast<std::uint64_t>(std::abs(z));
+                sum_count.second += z != 0 ? 1 : 0;
+            }
+            return sum_count;
+        }
     };
     // Where we are, and what the row told so far.
     struct Spot {
@@ -75,6 +87,8 @@ class SmallModel {
     template <class Coder>
     std::uint32_t code_code(Coder& coder, std::uint32_t code, const Spot& at, const Near& near);
     template <class Coder>
+    std::uint32_t code_large(Coder& coder, std::uint32_t code, const Spot& at, const Near& near);
+    template <class Coder>
     int code_sign(Coder& coder, int sign, const Spot& at, const Near& near);
     template <class Coder>
     std::uint32_t code_magnitude(Coder& coder, std::uint32_t magnitude, int sign, const Spot& at, const Near& near);
@@ -84,10 +98,13 @@ class SmallModel {
     int at_pixel(const Spot& at, std::size_t up, std::ptrdiff_t right) const;
     void radiate(const Spot& at);
     void note_survivor(const Spot& at, int sign, std::uint32_t magnitude);
-    std::size_t coarse(std::uint64_t sum, std::uint64_t count) const;
+    std::size_t coarse(std::uint64_t sum, std::uint64_t count, std::size_t levels = 8) const;
     std::size_t link_of(const std::vector<std::uint32_t>* link, std::size_t index) const;
 
     static constexpr int kLimit = Counter::kMaxLimit;
+    // A dense tensor of more elements teaches simple contexts all they need, in a third of the time.
+    static constexpr std::uint64_t kLarge = std::uint64_t{1} << 16;
+    static constexpr std::size_t kLargeContexts = 2 * 16 * 16;
     static constexpr std::size_t kNodes = 272;  // of a magnitude's tree: 256, then one for each deeper bit
     static constexpr std::array<std::size_t, 8> kAtNode{2, 8, 16, 16, 64, 32, 16, 1};  // counters, by table
 
@@ -108,6 +125,10 @@ class SmallModel {
     std::uint64_t row_index_ = 0;
     std::uint64_t live_rows_ = 0;
     std::uint32_t top_magnitude_ = 0;
+    bool large_ = false;  // dense and of more than kLarge elements
+    std::vector<Counter> large_sign_;
+    std::vector<Counter> large_node_;     // by node and sign
+    std::vector<Counter> large_context_;  // by node and kLargeContexts
     Counter density_;
     std::array<Counter, 6> alive_;
     std::array<bool, 2> was_alive_{};
@@ -137,6 +158,9 @@ inline std::size_t log_band(std::uint64_t value, std::size_t top) {
 inline std::size_t sign_of(int z) {
     return z > 0 ? 2 : z < 0 ? 1 : 0;
 }
+inline std::size_t leaning(int balance) {
+    return balance < -2 ? 0 : balance < 0 ? 1 : balance == 0 ? 2 : balance <= 2 ? 3 : 4;
+}
 inline int direction(int z) {
     return (z > 0) - (z < 0);
 }
@@ -164,7 +188,9 @@ bool SmallModel::code_row(Coder& coder, SymbolRow symbols) {
                 if (at.column >= symbols.size()) break;
                 std::uint32_t& symbol = symbols[at.column];
                 const Near near = look_around(at);
-                if (tensor_.sparse && !code_mask(coder, symbol != 0, at, near)) {
+                if (large_) {
+                    symbol = 1 + code_large(coder, symbol - 1, at, near);
+                } else if (tensor_.sparse && !code_mask(coder, symbol != 0, at, near)) {
                     symbol = 0;
                 } else {
                     symbol = 1 + code_code(coder, symbol - 1, at, near);

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import pytest
 import twins_small
@@ -9,7 +11,7 @@ from hypothesis import given, settings
 
 from index_groups import groups, make, plain
 from lissome.errors import FormatError, WeightError
-from lissome.pack import small
+from lissome.pack import huffman, small
 from lissome.pack.coder import IndexSpec, Indices
 
 pytestmark = pytest.mark.native
@@ -48,6 +50,28 @@ def test_the_twin_reads_everything(group):
     """The second decoder reads every kind of group: any rank, density and alphabet."""
     group = _few(group)
     assert plain(twins_small.decode(small.encode(group), _specs(group))) == plain(group)
+
+
+@pytest.mark.parametrize("shape", [(257, 256), (60, 130, 3, 3)])
+@pytest.mark.parametrize("alphabet", [1, 2, 15, 300])
+def test_the_twin_reads_large_dense_tensors(shape, alphabet):
+    """The second decoder reads dense tensors of more than 2^16 elements, between others of another model."""
+    rng = np.random.default_rng(alphabet)
+    scale = np.exp(rng.normal(size=shape[1])).reshape(-1, *[1] * (len(shape) - 2)) * alphabet / 8
+    codes = np.clip(np.rint(rng.normal(alphabet / 2, scale, shape)), 0, alphabet - 1).ravel()
+    few = make((8,), None, np.arange(8) % alphabet, alphabet)
+    group = [few, make(shape, None, codes, alphabet), few]
+    assert plain(twins_small.decode(small.encode(group), _specs(group))) == plain(group)
+
+
+def test_a_large_dense_tensor_beats_huffman():
+    """The model of large dense tensors takes fewer bytes than static codes, by more where rows and columns differ."""
+    rng = np.random.default_rng(5)
+    for spread, share in [(0.0, 1.0), (0.4, 0.96)]:
+        scale = np.exp(spread * rng.normal(size=(300, 1))) * np.exp(spread * rng.normal(size=(1, 300)))
+        codes = np.clip(np.rint(rng.normal(15.5, 5, (300, 300)) * scale - 15.5 * (scale - 1)), 0, 31)
+        group = [make((300, 300), None, codes.ravel(), 32)]
+        assert len(small.encode(group)) < share * len(huffman.encode(group))
 
 
 @pytest.mark.parametrize("shape", [(40, 784), (20, 192), (16, 1, 28, 28)])
@@ -128,3 +152,10 @@ def test_bytes_that_never_change(name, data):
     group = _golden()[name]
     assert small.encode(group).hex() == data
     assert plain(small.decode(bytes.fromhex(data), _specs(group), max_entries=200)) == plain(group)
+
+
+def test_bytes_of_a_large_dense_tensor_that_never_change():
+    """A golden stream of the model of large dense tensors, by its hash."""
+    i = np.arange(300 * 256)
+    data = small.encode([make((300, 256), None, (i * i // 7 + i // 256) % 13 + i % 5, 17)])
+    assert hashlib.sha256(data).hexdigest() == "4f97084334bd580c8957ee49610c69c58073002d05ea7be6174708dcb38f8e0f"

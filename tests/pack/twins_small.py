@@ -186,6 +186,7 @@ class Decoder:
         self.rows, self.channels, self.height, self.width = self.layout(spec)
         self.pixels = self.height * self.width
         self.columns = self.channels * self.pixels
+        self.large = not spec.sparse and spec.size > 1 << 16
         self.split = (self.alphabet + 1) // 2 if self.alphabet > 1 else 0
         if self.alphabet > 1 and self.coder.code(16384):
             self.split = self.number(self.alphabet.bit_length())
@@ -205,6 +206,7 @@ class Decoder:
         self.density = Counter(8192 << 6, 2)
         self.alive, self.was_alive, self.live_rows = Table(), [0, 0], 0
         self.pixel, self.pixel_sign = Table(), Table()
+        self.large_tables = Table(), Table(), Table()
         self.hits, self.around = np.zeros(self.columns, int), np.zeros(self.columns, int)
         self.sizes, self.balance = np.zeros(self.columns, int), np.zeros(self.columns, int)
         self.above = [[0] * self.columns for _ in range(4)]
@@ -292,15 +294,24 @@ class Decoder:
         sign = int(self.split == 0)
         if 0 < self.split < self.alphabet:
             sign = self.sign(near)
-        magnitude = self.magnitude(near, sign, self.alphabet - 1 - self.split if sign else self.split - 1)
+        largest = self.alphabet - 1 - self.split if sign else self.split - 1
+        magnitude = self.large_magnitude(near, sign, largest) if self.large else self.magnitude(near, sign, largest)
         self.note(sign, magnitude)
         return self.split + magnitude if sign else self.split - 1 - magnitude
+
+    def direct(self, counter):
+        return self.coder.code(max(counter.p, 1))
 
     def sign(self, near):
         w, n, nw, ne, ww, nn, b, bb = near
         pull = 2 * (_sign(w) + _sign(n)) + sum(map(_sign, (nw, ne, ww, nn)))
         balance = int(self.balance[self.j])
         leaning = 2 + _sign(balance) * (1 + (abs(balance) > 2))
+        if self.large:
+            counter = self.large_tables[0][leaning, _sign(w), _sign(n)]
+            bit = self.direct(counter)
+            counter.update(bit)
+            return bit
         counters = [
             self.row_sign,
             self.slice_sign,
@@ -313,8 +324,28 @@ class Decoder:
         self.any_sign.update(bit)
         return bit
 
-    def coarse(self, total, count):
-        return 1 + min(total * 8 // count // (self.top + 1), 6) if count else 0
+    def coarse(self, total, count, levels=8):
+        return 1 + min(total * levels // count // (self.top + 1), levels - 2) if count else 0
+
+    def large_magnitude(self, near, sign, largest):
+        _, nodes, specials = self.large_tables
+        around = sum(map(abs, near)), sum(z != 0 for z in near)
+        beside = self.coarse(*(around if self.pixels > 1 else (self.row_sizes, self.count)), 16)
+        column = self.coarse(int(self.sizes[self.j]), int(self.hits[self.j]), 16)
+        value, node = 0, 1
+        for k in reversed(range(self.top.bit_length())):
+            if value + (1 << k) > largest:
+                node *= 2
+                continue
+            n = node if node < 256 else 256 + k
+            general, special = nodes[n, sign], specials[n, sign, column, beside]
+            if special.seen == 0:
+                special.p22, special.seen = general.p << 6, 8
+            bit = self.direct(special)
+            general.update(bit)
+            special.update(bit)
+            node, value = node * 2 + bit, value + (bit << k)
+        return value
 
     def magnitude(self, near, sign, largest):
         def eighths(z):
