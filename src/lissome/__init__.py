@@ -25,6 +25,7 @@ _HOME: Final = {
     "load": "lissome.pack.container",
     "inspect": "lissome.pack.inspect",
     "compile": "lissome.api",
+    "from_caffe": "lissome.interchange.caffe",
     "from_onnx": "lissome.interchange.onnx",
     "Engine": "lissome.runtime.engine",
 }
@@ -53,6 +54,7 @@ __all__ = [  # written out: type checkers do not run code
     "data",
     "errors",
     "freeze",
+    "from_caffe",
     "from_onnx",
     "inspect",
     "load",
@@ -74,6 +76,7 @@ if TYPE_CHECKING:
     from lissome.compress.freeze import freeze
     from lissome.compress.recipe import Recipe, Stage
     from lissome.graph import Graph
+    from lissome.interchange.caffe import from_caffe
     from lissome.interchange.onnx import from_onnx
     from lissome.network import Network
     from lissome.pack.arrange import arrange
