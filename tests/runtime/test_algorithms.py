@@ -11,7 +11,7 @@ from lissome.errors import UnsupportedShape
 from lissome.graph.conv_shape import ConvShape
 from lissome.runtime import algorithms, reference
 from lissome.runtime.algorithms import ALGORITHMS, Layer
-from lissome.weights import Dense
+from lissome.weights import Codebook, Dense, Sparse
 
 pytestmark = pytest.mark.native
 
@@ -36,6 +36,18 @@ def test_an_algorithm_runs_when_it_is_asked_for(algorithm):
     assert algorithm.stem in engine.explain()
     assert "asked for" in engine.explain()
     np.testing.assert_allclose(engine(x), reference.run(net, {"x": x})["y"], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "values", [Dense(np.empty(0, np.float32)), Codebook(np.empty(0, np.uint8), np.ones(1, np.float32))]
+)
+@pytest.mark.parametrize(("op", "shape", "x"), [("Conv", (8, 4, 3, 3), (1, 4, 9, 9)), ("Gemm", (8, 36), (2, 36))])
+def test_a_layer_pruned_to_nothing_runs(op, shape, x, values):
+    """Without a single weight left a layer gives its bias: exactly, and with no division by a cost of nothing."""
+    weights = {"w": Sparse(shape, np.empty(0, np.int64), values), "b": Dense(np.arange(8, dtype=np.float32))}
+    net = single(op, x[1:], weights, **({"transB": 1} if op == "Gemm" else {"kernel_shape": (3, 3)}))
+    y = ls.compile(net)(np.ones(x, np.float32))
+    assert (np.moveaxis(y, 1, -1) == np.arange(8)).all()
 
 
 def test_names_that_do_not_exist():

@@ -71,7 +71,7 @@ def choose(layer: Layer, where: str, wanted: str | None = None) -> tuple[Algorit
     ]
     least, number = min(costs)
     others = sorted(cost for cost, other in costs if other != number)
-    lead = f", {others[0] / least:.1f} times the next one's speed" if others else ""
+    lead = f", {others[0] / least:.1f} times the next one's speed" if others and least else ""
     return ALGORITHMS[number], f"{layer.density:.1%} of weights left; cheapest by the model{lead}"
 
 
