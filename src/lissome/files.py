@@ -42,6 +42,8 @@ def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
 
 
 def _naming(path: str | os.PathLike[str], error: OSError, state: str) -> OSError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        state = f"{state}; free some space or name a file elsewhere"
     return OSError(error.errno, f"cannot save: {error.strerror or error}; {state}", os.fspath(path))
 
 

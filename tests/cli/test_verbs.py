@@ -55,8 +55,8 @@ def test_run_by_names(lissome, packed, tmp_path):
     [
         (np.ones((2, 784), np.float32), "found float32 of shape (2, 784)"),
         (np.ones((2, 1, 28, 28)), "use .astype('float32')"),
-        (np.array([{"a": 1}], dtype=object), "not a NumPy"),
-        (b"garbage", "not a NumPy"),
+        (np.array([{"a": 1}], dtype=object), "plain numbers; write it with numpy.save"),
+        (b"garbage", "plain numbers; write it with numpy.save"),
         (b"", "not a NumPy"),
     ],
     ids=["shape", "dtype", "pickle", "garbage", "empty"],

@@ -68,13 +68,16 @@ def test_a_new_file_follows_the_umask(tmp_path):
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO, errno.EDQUOT])
 def test_a_failing_call_leaves_the_old_file(target, monkeypatch, call, error):
-    """Whichever call fails before the rename: one OSError naming the file, the old content, no temporary file."""
+    """Whichever call fails before the rename: one OSError naming the file and for a full disk the remedy; the old
+    content, no temporary file.
+    """
     with monkeypatch.context() as patch:
         failing(patch, call, error)
         with pytest.raises(OSError, match=r"cannot save: .*; what was there before is untouched") as caught:
             write_atomic(target, NEW)
     assert caught.value.errno == error
     assert caught.value.filename == str(target)
+    assert ("free some space" in str(caught.value)) == (error != errno.EIO)
     assert target.read_bytes() == OLD
     assert only(target)
 

@@ -57,4 +57,8 @@ def _read(path: Path) -> Any:
         loaded = np.load(path, mmap_mode=None if path.suffix == ".npz" else "r", allow_pickle=False)
         return dict(loaded) if path.suffix == ".npz" else loaded
     except (ValueError, EOFError, OSError, KeyError) as error:
-        raise DataError(f"{path}: not a NumPy .npy or .npz file of plain numbers ({error})") from error
+        if isinstance(error, OSError) and error.strerror:
+            raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+        raise DataError(
+            f"{path}: not a NumPy .npy or .npz file of plain numbers; write it with numpy.save or numpy.savez"
+        ) from error
