@@ -11,30 +11,9 @@ import lissome as ls
 from lissome.errors import FormatError, GraphError, UnsupportedShape
 from lissome.runtime import reference
 from lissome.weights import Codebook, Dense
+from models import load, model, reals
 
 RNG = np.random.default_rng(4)
-
-
-def model(nodes, inputs, outputs, weights=None, opset=17):
-    """A model of these nodes; inputs: name → shape (strings are open extents), outputs: names, weights: arrays."""
-    graph = helper.make_graph(
-        nodes,
-        "graph",
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in inputs.items()],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs],
-        [numpy_helper.from_array(np.asarray(value), name) for name, value in (weights or {}).items()],
-    )
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
-    made.ir_version = 8
-    return made
-
-
-def load(made, **options):
-    return ls.from_onnx(made.SerializeToString(), **options)
-
-
-def reals(*shape):
-    return RNG.uniform(-1, 1, shape).astype(np.float32)
 
 
 def flat_view():

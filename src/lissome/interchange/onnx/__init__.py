@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from lissome.errors import MissingExtra
 from lissome.graph.ir import Extent
 from lissome.network import Network
 
@@ -33,7 +34,14 @@ def from_onnx(
     FormatError for a damaged or hostile file, WeightError for weights that are not finite, OSError for a file that
     cannot be read, and MissingExtra without the package onnx.
     """
-    from lissome.interchange.onnx.load import load
-
+    try:
+        from lissome.interchange.onnx.load import load
+    except ModuleNotFoundError as error:
+        raise _missing(error, "ls.from_onnx") from error
     given = {name: tuple(shape) for name, shape in (shapes or {}).items()}
     return load(path_or_bytes, given, constants or {})
+
+
+def _missing(error: ModuleNotFoundError, needed_by: str) -> ImportError:
+    """The error that says how to install the package onnx, where that is what is missing."""
+    return MissingExtra.of("onnx", extra="onnx", needed_by=needed_by) if error.name == "onnx" else error

@@ -7,6 +7,7 @@ claimed place and the file's real size agree: nothing is allocated by a header's
 from __future__ import annotations
 
 import math
+import operator
 import os
 import stat
 from collections.abc import Iterator, Mapping
@@ -14,16 +15,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper
 
-from lissome.errors import FormatError, GraphError, MissingExtra
-
-try:
-    import onnx
-    from google.protobuf.message import DecodeError
-    from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper
-except ModuleNotFoundError as error:
-    raise MissingExtra.of("onnx", extra="onnx", needed_by="reading and writing ONNX") from error
+from lissome.errors import FormatError, GraphError
 
 OLDEST, NEWEST = 11, 28  # operator sets that are read
 MAX_BYTES: Final = 2**31 - 1  # of a protobuf message
@@ -70,7 +67,24 @@ def read(source: str | os.PathLike[str] | bytes) -> tuple[ModelProto, Path | Non
         raise FormatError(f"{name}: not an ONNX model, or cut off, or nested too deeply ({error})") from None
     if not model.HasField("graph") or not model.opset_import:
         raise FormatError(f"{name}: an ONNX model has a graph and says which operator set it uses; this has not")
+    for text in _texts(model.graph):
+        if not isinstance(text, str):  # protobuf gives bytes that are no UTF-8 as they are
+            raise FormatError(f"{name}: a name in it is no UTF-8 text: {bytes(text[:40])!r}")
     return model, folder
+
+
+def _texts(graph: GraphProto) -> Iterator[Any]:
+    """All names and words of a graph, those of its subgraphs included."""
+    for value in (*graph.input, *graph.output):
+        yield value.name
+        yield from (extent.dim_param for extent in value.type.tensor_type.shape.dim)
+    yield from map(operator.attrgetter("name"), graph.initializer)
+    for node in graph.node:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        for attribute in node.attribute:
+            yield attribute.name
+            if attribute.type == AttributeProto.GRAPH:
+                yield from _texts(attribute.g)
 
 
 def opset(model: ModelProto) -> int:
@@ -108,7 +122,7 @@ def array(tensor: TensorProto, folder: Path | None) -> NDArray[Any]:
 def _external(tensor: TensorProto, folder: Path | None, wanted: int) -> bytes:
     """The bytes of a tensor that lie in a file of their own."""
     what = f"tensor {tensor.name!r}"
-    entries = {entry.key: entry.value for entry in tensor.external_data}
+    entries = {str(entry.key): str(entry.value) for entry in tensor.external_data}
     location = entries.get("location", "")
     if folder is None:
         raise FormatError(f"{what} has its data in a file {location[:80]!r}; give the model's path, not its bytes")
