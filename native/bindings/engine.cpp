@@ -110,6 +110,28 @@ void bind_packed(nb::module_& m) {
         nb::arg("weight"), nb::arg("rows"), nb::arg("columns"), nb::arg("panel"),
         "A dense (rows, columns) weight in panels of `panel` rows.");
     m.def(
+        "pack_filters",
+        [](const Floats& weight, int64_t rows, int64_t columns, int64_t groups, int64_t panel) {
+            return pack_filters(span_of(weight), rows, columns, groups, panel);
+        },
+        nb::arg("weight"), nb::arg("rows"), nb::arg("columns"), nb::arg("groups"), nb::arg("panel"),
+        "A dense (rows, columns) weight, the rows of each group in panels of at most `panel`.");
+    m.def(
+        "pack_winograd",
+        [](const Floats& weight, const Extents16& conv, int64_t tile, int64_t lanes) {
+            return pack_winograd(span_of(weight), make_conv_shape(conv), tile, lanes);
+        },
+        nb::arg("weight"), nb::arg("conv"), nb::arg("tile"), nb::arg("lanes"),
+        "The filters of this convolution, transformed for tiles of tile x tile outputs.");
+    m.def(
+        "winograd_matrices",
+        [](int64_t m, int64_t r, const std::vector<double>& points) {
+            const WinogradMatrices found = winograd_matrices(m, r, points);
+            return std::tuple(found.bt, found.g, found.at);
+        },
+        nb::arg("m"), nb::arg("r"), nb::arg("points") = std::vector<double>{},
+        "B transposed, G and A transposed of F(m, r), row-major; of the kernels' points, or of these.");
+    m.def(
         "pack_sell",
         [](int64_t rows, int64_t columns, const Positions& positions, const std::optional<Floats>& values,
            const std::optional<Codes>& codes, const std::optional<Floats>& table) {

@@ -29,15 +29,17 @@ constexpr int kMaxInputs = 4, kMaxOutputs = 3;
 // How weights lie in memory; see the packers named beside each.
 enum class Form : int {
     none,
-    rows,    // dense, row-major (conv), or the two rows scale and shift (affine)
-    panels,  // dense, columns of `panel` outputs (gemm/pack.h)
-    sell,    // sparse rows in interleaved slices (gemm/sell.h)
-    taps,    // sparse filters as offsets into the padded input (conv/taps.h)
+    rows,      // dense, row-major (conv), or the two rows scale and shift (affine)
+    panels,    // dense, columns of `panel` outputs (gemm/pack.h)
+    sell,      // sparse rows in interleaved slices (gemm/sell.h)
+    filters,   // dense, rows of one group in panels of at most `panel` (gemm/pack.h)
+    taps,      // sparse filters as offsets into the padded input (conv/taps.h)
+    winograd,  // dense filters, transformed (conv/pack.h); `panel` is a vector's lanes
 };
 
 // What a kernel sees of packed weights. Which fields are set depends on the form.
 struct WeightView {
-    const float* dense = nullptr;      // rows, panels
+    const float* dense = nullptr;      // rows, panels, filters; 64-byte aligned
     const uint32_t* start = nullptr;   // sell: first step of a slice; taps: first entry of a filter
     const uint32_t* length = nullptr;  // sell: entries of each row of each slice
     const uint32_t* row = nullptr;     // sell: which output each row of each slice is
@@ -77,13 +79,15 @@ struct Kernel {
     Op op;
     Isa isa;
     Form form;
-    int64_t panel;  // outputs in a panel of Form::panels
+    int64_t panel;  // outputs in a panel of Form::panels, at most those of Form::filters
     int64_t (*workspace_bytes)(const Shape& shape, int workers);
     Phase phases[2];  // a second phase without `run` does not exist
     // Channels in a block of the first input and of the output. 1: plain, (n, c, h, w); else blocked, channels in
     // whole blocks, zeros behind the last: (n, ⌈c / block⌉, h, w, block).
     int64_t block_in = 1, block_out = 1;
     bool residual = false;  // conv: whether in[1], of the output's shape and layout, may be given
+    bool (*supports)(const Shape& shape) = nullptr;  // which shapes of its operator it does; nullptr: all
+    int64_t tile = 0;                                // Form::winograd: outputs along the edge of a tile
 };
 
 // All kernels that this build contains, in one visible list (executor/table.cpp).

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <new>
 #include <span>
 #include <vector>
 
@@ -23,13 +24,25 @@ struct SparseSource {
 // Throws std::invalid_argument unless every position and code is in range.
 void check_source(const SparseSource& source);
 
+// Whole cache lines: no vector that a kernel loads from the start of a panel lies across two.
+template <class T>
+struct LineAllocator {
+    using value_type = T;
+    LineAllocator() = default;
+    template <class U>
+    LineAllocator(const LineAllocator<U>&) noexcept {}  // NOLINT: containers rebind allocators
+    T* allocate(size_t count) { return static_cast<T*>(::operator new(count * sizeof(T), std::align_val_t{64})); }
+    void deallocate(T* p, size_t) noexcept { ::operator delete(p, std::align_val_t{64}); }
+    bool operator==(const LineAllocator&) const = default;
+};
+
 class Packed {
   public:
     Form form = Form::none;
     int64_t rows = 0, columns = 0;
-    int64_t panel = 0;         // Form::panels
-    ConvShape conv{};          // Form::taps: the shape that the offsets belong to, with n = 1
-    std::vector<float> dense;  // rows, panels
+    int64_t tile = 0, panel = 0;                     // as in Kernel
+    ConvShape conv{};                                // Form::taps: the shape that the offsets belong to, with n = 1
+    std::vector<float, LineAllocator<float>> dense;  // rows, panels, filters
     std::vector<uint32_t> start, length, row;
     std::vector<uint16_t> narrow_index;  // one of the two, the narrow one where offsets fit
     std::vector<uint32_t> wide_index;

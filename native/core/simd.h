@@ -41,6 +41,14 @@ LISSOME_INLINE void store(float* p, Vec a) {
 LISSOME_INLINE Vec add(Vec a, Vec b) {
     return _mm512_add_ps(a, b);
 }
+LISSOME_INLINE Vec subtract(Vec a, Vec b) {
+    return _mm512_sub_ps(a, b);
+}
+// Whether no lane is NaN or infinite.
+LISSOME_INLINE bool all_finite(Vec a) {
+    const Vec zeros = _mm512_mul_ps(a, _mm512_setzero_ps());
+    return _mm512_cmp_ps_mask(zeros, zeros, _CMP_UNORD_Q) == 0;
+}
 LISSOME_INLINE Vec fma(Vec a, Vec b, Vec c) {
     return _mm512_fmadd_ps(a, b, c);
 }
@@ -105,6 +113,13 @@ LISSOME_INLINE void store(float* p, Vec a) {
 LISSOME_INLINE Vec add(Vec a, Vec b) {
     return _mm256_add_ps(a, b);
 }
+LISSOME_INLINE Vec subtract(Vec a, Vec b) {
+    return _mm256_sub_ps(a, b);
+}
+LISSOME_INLINE bool all_finite(Vec a) {
+    const Vec zeros = _mm256_mul_ps(a, _mm256_setzero_ps());
+    return _mm256_movemask_ps(_mm256_cmp_ps(zeros, zeros, _CMP_UNORD_Q)) == 0;
+}
 LISSOME_INLINE Vec fma(Vec a, Vec b, Vec c) {
     return _mm256_fmadd_ps(a, b, c);
 }
@@ -168,6 +183,13 @@ LISSOME_INLINE void store(float* p, Vec a) {
 LISSOME_INLINE Vec add(Vec a, Vec b) {
     return vaddq_f32(a, b);
 }
+LISSOME_INLINE Vec subtract(Vec a, Vec b) {
+    return vsubq_f32(a, b);
+}
+LISSOME_INLINE bool all_finite(Vec a) {
+    const Vec zeros = vmulq_f32(a, vdupq_n_f32(0.0f));
+    return vminvq_u32(vceqq_f32(zeros, zeros)) != 0;
+}
 LISSOME_INLINE Vec fma(Vec a, Vec b, Vec c) {
     return vfmaq_f32(c, a, b);
 }
@@ -213,6 +235,13 @@ LISSOME_INLINE void store(float* p, Vec a) {
 }
 LISSOME_INLINE Vec add(Vec a, Vec b) {
     return a + b;
+}
+LISSOME_INLINE Vec subtract(Vec a, Vec b) {
+    return a - b;
+}
+LISSOME_INLINE bool all_finite(Vec a) {
+    const Vec zeros = a * zero();
+    return zeros[0] + zeros[1] + zeros[2] + zeros[3] == 0.0f;
 }
 LISSOME_INLINE Vec fma(Vec a, Vec b, Vec c) {
     return a * b + c;

@@ -34,6 +34,8 @@ void check_weights(const Step& step, const WeightExtents& wanted) {
     const Packed& w = *step.weights;
     require(w.rows == wanted.rows && w.columns == wanted.columns, "weights have another shape than the node");
     require(kernel.panel == 0 || w.panel == kernel.panel, "panels are of another width");
+    require(w.tile == kernel.tile, "filters were transformed for another tile");
+    require(kernel.form != Form::winograd || w.conv.r == step.shape.conv.r, "filters of another extent");
     require(kernel.form != Form::taps || same_filter(w.conv, step.shape.conv), "taps were packed for another input");
     require(step.bias.empty() || (wanted.bias && static_cast<int64_t>(step.bias.size()) == wanted.rows),
             "a bias has one value an output");
@@ -111,6 +113,7 @@ const Tensor& Program::tensor(int id) const {
 void Program::check(const Step& step) const {
     require(step.workers >= 1 && step.workers <= kMaxThreads, "a step has 1 to 256 workers");
     const Rule& rule = rule_of(step.kernel->op);
+    require(step.kernel->supports == nullptr || step.kernel->supports(step.shape), "this kernel cannot do this shape");
     const Operands wanted = rule.operands(step.shape, *step.kernel);
     const auto inputs = static_cast<int>(step.inputs.size()), outputs = static_cast<int>(step.outputs.size());
     require(inputs >= wanted.required && inputs <= wanted.inputs && outputs == wanted.outputs,

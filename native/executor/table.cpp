@@ -7,6 +7,10 @@
     X(isa, binary_f32_multiply)     \
     X(isa, conv_f32_im2col)         \
     X(isa, conv_f32_sparse)         \
+    X(isa, conv_f32_winograd_2x3)   \
+    X(isa, conv_f32_winograd_2x5)   \
+    X(isa, conv_f32_winograd_4x3)   \
+    X(isa, conv_f32_winograd_6x3)   \
     X(isa, gemm_f32_panels)         \
     X(isa, gemm_f32_sparse_batch)   \
     X(isa, gemm_f32_sparse_row)     \

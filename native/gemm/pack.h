@@ -10,6 +10,11 @@ namespace lissome {
 // w[j · panel + i][k] at [k][i], zero past the last row. A kernel then reads its weights straight through.
 PackedPtr pack_panels(std::span<const float> weight, int64_t rows, int64_t columns, int64_t panel);
 
+// Form::filters: a dense weight (rows, columns), its rows in `groups` equal groups, each cut into as few panels of at
+// most `panel` rows as there can be: panel i of n rows' p begins at row ⌊n · i / p⌋ and is (columns, its rows). Nothing
+// is padded, so that a panel begins at its first row times `columns`.
+PackedPtr pack_filters(std::span<const float> weight, int64_t rows, int64_t columns, int64_t groups, int64_t panel);
+
 // Form::sell: see sell.h.
 PackedPtr pack_sell(const SparseSource& source);
 

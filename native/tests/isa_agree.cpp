@@ -72,6 +72,10 @@ PackedPtr pack(const Kernel& kernel, const Shape& shape, const Problem& problem)
             return pack_rows(problem.weight, problem.rows, problem.columns);
         case Form::panels:
             return pack_panels(problem.weight, problem.rows, problem.columns, kernel.panel);
+        case Form::filters:
+            return pack_filters(problem.weight, problem.rows, problem.columns, shape.conv.groups, kernel.panel);
+        case Form::winograd:
+            return pack_winograd(problem.weight, shape.conv, kernel.tile, kernel.panel);
         case Form::sell:
             return pack_sell(source);
         case Form::taps:
@@ -160,6 +164,31 @@ void check(const Kernel& kernel, const Kernel& scalar, const Problem& problem) {
     compare(kernel, got, want, linear ? run(scalar, positive, 1) : Floats(want.size(), 1.0f), problem.terms);
 }
 
+// How much larger than inputs times filters the numbers within Winograd's transforms can be.
+float growth(const Kernel& kernel, const ConvShape& shape) {
+    if (kernel.form != Form::winograd) {
+        return 1.0f;
+    }
+    const WinogradMatrices t = winograd_matrices(kernel.tile, shape.r, {});
+    const auto edge = static_cast<size_t>(kernel.tile + shape.r - 1), taps = static_cast<size_t>(shape.r);
+    double most = 0.0;
+    for (size_t p = 0; p < t.at.size(); p += edge) {
+        double sum = 0.0;
+        for (size_t i = 0; i < edge; ++i) {
+            double input = 0.0, filter = 0.0;
+            for (size_t j = 0; j < edge; ++j) {
+                input += std::abs(t.bt[i * edge + j]);
+            }
+            for (size_t j = 0; j < taps; ++j) {
+                filter += std::abs(t.g[i * taps + j]);
+            }
+            sum += std::abs(t.at[p + i]) * input * filter;
+        }
+        most = std::max(most, sum * sum);
+    }
+    return static_cast<float>(most);
+}
+
 void spoil(Floats& values) {
     values[values.size() / 2] = std::numeric_limits<float>::quiet_NaN();
     values[values.size() / 3] = std::numeric_limits<float>::infinity();
@@ -167,17 +196,19 @@ void spoil(Floats& values) {
 
 std::vector<Problem> weighted(const Kernel& kernel) {
     const std::vector<std::vector<int64_t>> gemms{{1, 1, 1}, {1, 33, 70}, {3, 17, 9}, {5, 40, 130}, {67, 19, 65}};
-    const std::vector<std::vector<int64_t>> convs{{1, 1, 5, 5, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0},
-                                                  {2, 3, 9, 11, 5, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1},
-                                                  {1, 4, 13, 8, 6, 5, 2, 2, 2, 1, 1, 2, 0, 1, 2, 3},
-                                                  {4, 2, 28, 28, 20, 5, 5, 1, 1, 1, 1, 1, 0, 0, 0, 0},
-                                                  {1, 8, 7, 40, 8, 3, 3, 8, 1, 2, 1, 1, 1, 1, 1, 1}};
+    const std::vector<std::vector<int64_t>> convs{
+        {1, 1, 5, 5, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0},  {2, 3, 9, 11, 5, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1},
+        {1, 4, 13, 8, 6, 5, 2, 2, 2, 1, 1, 2, 0, 1, 2, 3}, {4, 2, 28, 28, 20, 5, 5, 1, 1, 1, 1, 1, 0, 0, 0, 0},
+        {1, 8, 7, 40, 8, 3, 3, 8, 1, 2, 1, 1, 1, 1, 1, 1}, {1, 37, 14, 15, 70, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1}};
     std::vector<Problem> made;
     for (const auto& ints : kernel.op == Op::conv ? convs : gemms) {
         for (const int variant : {0, 1, 2}) {
             Problem problem;
             problem.ints = ints;
             const Shape shape = rule_of(kernel.op).shape(ints, {});
+            if (kernel.supports != nullptr && !kernel.supports(shape)) {
+                continue;
+            }
             const WeightExtents extents = rule_of(kernel.op).weight(shape);
             problem.rows = extents.rows;
             problem.columns = extents.columns;
@@ -185,7 +216,7 @@ std::vector<Problem> weighted(const Kernel& kernel) {
             problem.bias = variant == 1 ? Floats{} : floats_of(problem.rows);
             problem.x = floats_of(rule_of(kernel.op).operands(shape, kernel).in[0]);
             problem.coded = variant != 0;
-            problem.terms = static_cast<float>(2 * problem.columns + 4);
+            problem.terms = static_cast<float>(2 * problem.columns + 4) * growth(kernel, shape.conv);
             if (variant == 2) {
                 problem.activation.kind = ActivationKind::relu;
                 spoil(problem.x);

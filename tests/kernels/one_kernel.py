@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from lissome.graph.conv_shape import ConvShape, GemmShape, PoolShape
-from lissome.runtime import algorithms, kernels
+from lissome.runtime import algorithms, kernels, layout
 from lissome.runtime.kernels import Choice
 from lissome.runtime.native import native
+from lissome.runtime.step import NONE, Activation
 from lissome.weights import CodedWeight
 
 
@@ -60,16 +61,25 @@ def conv(
     bias: np.ndarray | None,
     shape: ConvShape,
     *,
-    relu: bool = False,
+    residual: np.ndarray | None = None,
+    activation: Activation = NONE,
     workers: int = 1,
 ) -> np.ndarray:
-    """The convolution of x with weight, plus bias, by `kernel`."""
+    """The convolution of x with weight, plus bias and residual, by `kernel`. Plain arrays in and out."""
+    block_in, block_out = kernels.blocks(kernel)
     packed = algorithms.of_kernel(kernel).pack(weight, shape, kernel)
+    out = layout.extents(shape.n, shape.k, shape.p, shape.q, block_out)
+    inputs = [layout.to_blocked(x, block_in)]
+    if residual is not None:
+        inputs.append(layout.to_blocked(residual, block_out))
     builder = native.Builder()
-    out = (shape.n, shape.k, shape.p, shape.q)
-    ends = builder.input(x.size, 0), builder.output(math.prod(out), 0)
-    step(builder, kernel, ends, shape.values(), weights=packed, bias=bias, relu=relu)
-    return run(builder, [x], out, workers)
+    numbers = [builder.input(array.size, i) for i, array in enumerate(inputs)]
+    y = builder.output(math.prod(out), 0)
+    builder.step(kernel, numbers, [y], shape.values(), (), packed, bias, activation)
+    result = run(builder, inputs, out, workers)
+    if block_out > 1 and np.isfinite(x).all():
+        assert not result[:, -1, :, :, (shape.k - 1) % block_out + 1 :].any(), "zeros behind the last channel"
+    return layout.to_plain(result, shape.k, block_out)
 
 
 def pool(kernel: str, x: np.ndarray, shape: PoolShape, *, workers: int = 1) -> np.ndarray:

@@ -14,6 +14,13 @@ F = np.float32
 CONV = (1, 2, 5, 5, 3, 2, 2, 1, 1, 1, 1, 1, 0, 0, 0, 0)  # 50 inputs, 3 filters of 8 weights, 48 outputs
 SOME = np.array([0, 3], np.int64)
 TWO = np.ones(2, F)
+WINOGRAD = (1, 3, 6, 6, 6, 3, 3, 1, 1, 1, 1, 1, 0, 0, 0, 0)  # 6 filters of 27 weights
+
+
+def filters(rows, columns):
+    """Ones, packed for the scalar im2col kernel."""
+    panel = next(row[2] for row in native.kernels() if row[0] == "conv_f32_im2col_scalar")
+    return native.pack_filters(np.ones(rows * columns, F), rows, columns, 1, panel)
 
 
 @pytest.mark.parametrize(
@@ -57,6 +64,30 @@ def test_impossible_matrices(rows, columns):
         native.pack_rows(np.ones(4, F), rows, columns)
     with pytest.raises(ValueError, match=r"extents are at least 1|fewer than"):
         native.pack_panels(np.ones(4, F), rows, columns, 8)
+    with pytest.raises(ValueError, match=r"extents are at least 1|fewer than"):
+        native.pack_filters(np.ones(4, F), rows, columns, 1, 8)
+
+
+def test_filters_that_winograd_cannot_have():
+    """Filters that are not square, grouped, of another size than the shape says, or without a kernel are refused."""
+    cases = [
+        (np.ones(161, F), WINOGRAD, 2, "k × c × r × s"),
+        (np.ones(108, F), (*WINOGRAD[:6], 2, *WINOGRAD[7:]), 2, "square"),
+        (np.ones(54, F), (*WINOGRAD[:7], 3, *WINOGRAD[8:]), 2, "one group"),
+        (np.ones(162, F), WINOGRAD, 3, "Winograd kernels are"),
+        (np.ones(162, F), WINOGRAD, 2**62, "Winograd kernels are"),
+    ]
+    for weight, shape, tile, message in cases:
+        with pytest.raises(ValueError, match=message):
+            native.pack_winograd(weight, shape, tile, 4)
+    with pytest.raises(ValueError, match="a vector"):
+        native.pack_winograd(np.ones(162, F), WINOGRAD, 2, 0)
+    with pytest.raises(ValueError, match="finite points"):
+        native.winograd_matrices(2, 3, [0.0, 1.0])
+    with pytest.raises(ValueError, match=r"groups divide|a panel"):
+        native.pack_filters(np.ones(6, F), 3, 2, 2, 8)
+    with pytest.raises(ValueError, match=r"groups divide|a panel"):
+        native.pack_filters(np.ones(6, F), 3, 2, 1, 0)
 
 
 @pytest.mark.parametrize("at", range(16))
@@ -83,7 +114,7 @@ def _conv_builder(tensor_in=50, tensor_out=48):
 def test_steps_that_contradict_their_tensors(elements, message):
     """A convolution whose input or output has another size is refused when the program is built."""
     builder, x, y = _conv_builder(*elements)
-    step(builder, "conv_f32_im2col_scalar", (x, y), CONV, weights=native.pack_rows(np.ones(24, F), 3, 8), bias=None)
+    step(builder, "conv_f32_im2col_scalar", (x, y), CONV, weights=filters(3, 8), bias=None)
     with pytest.raises(ValueError, match=message):
         builder.build([1])
 
@@ -96,13 +127,22 @@ def test_weights_of_another_shape_or_form():
         ("conv_f32_sparse_scalar", taps, None, "another input"),
         ("conv_f32_sparse_scalar", rows, None, "not packed"),
         ("conv_f32_im2col_scalar", None, None, "not packed"),
-        ("conv_f32_im2col_scalar", native.pack_rows(np.ones(16, F), 2, 8), None, "another shape"),
-        ("conv_f32_im2col_scalar", rows, np.ones(2, F), "bias"),
+        ("conv_f32_im2col_scalar", filters(2, 8), None, "another shape"),
+        ("conv_f32_im2col_scalar", native.pack_filters(np.ones(24, F), 3, 8, 1, 5), None, "another width"),
+        ("conv_f32_im2col_scalar", filters(3, 8), np.ones(2, F), "bias"),
     ]
     for kernel, weights, bias, message in cases:
         builder, x, y = _conv_builder()
         step(builder, kernel, (x, y), CONV, weights=weights, bias=bias)
         with pytest.raises(ValueError, match=message):
+            builder.build([1])
+    for tile, shape in ((2, WINOGRAD), (4, (*WINOGRAD[:7], 1, 2, *WINOGRAD[9:]))):
+        packed = native.pack_winograd(np.ones(162, F), WINOGRAD, tile, 4)
+        builder = native.Builder()
+        extents = native.conv_extents(shape)
+        ends = builder.input(4 * 36, 0), builder.output(8 * extents[0] * extents[1], 0)
+        step(builder, "conv_f32_winograd_4x3_scalar", ends, shape, weights=packed)
+        with pytest.raises(ValueError, match=r"another tile|cannot do this shape"):
             builder.build([1])
     for kernel in names("gemm_f32_panels"):
         builder = native.Builder()

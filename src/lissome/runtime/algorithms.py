@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from lissome.errors import UnsupportedShape
 from lissome.graph.conv_shape import ConvShape
-from lissome.runtime import kernels
+from lissome.runtime import kernels, winograd
 from lissome.runtime.native import native
 from lissome.weights import CodedWeight
 
@@ -77,7 +78,7 @@ def choose(layer: Layer, where: str, wanted: str | None = None) -> tuple[Algorit
 
 def of_kernel(kernel: str) -> Algorithm:
     """The algorithm whose kernel this is. Raises UnsupportedShape when it is no convolution's."""
-    for algorithm in ALGORITHMS:
+    for algorithm in (*ALGORITHMS, *BLOCKED):
         if kernel.rpartition("_")[0] == algorithm.stem:
             return algorithm
     raise UnsupportedShape(f"{kernel!r} is no kernel of a convolution")
@@ -91,8 +92,9 @@ def _macs(layer: Layer) -> float:
     return layer.shape.macs / layer.lanes
 
 
-def _pack_rows(weight: CodedWeight, shape: ConvShape, _kernel: str) -> native.Packed:
-    return native.pack_rows(kernels.matrix(weight, transposed=True), shape.k, shape.depth)
+def _pack_filters(weight: CodedWeight, shape: ConvShape, kernel: str) -> native.Packed:
+    rows, panel = kernels.matrix(weight, transposed=True), kernels.panel_width(kernel)
+    return native.pack_filters(rows, shape.k, shape.depth, shape.groups, panel)
 
 
 def _pack_taps(weight: CodedWeight, shape: ConvShape, _kernel: str) -> native.Packed:
@@ -101,9 +103,21 @@ def _pack_taps(weight: CodedWeight, shape: ConvShape, _kernel: str) -> native.Pa
 
 
 ALGORITHMS: Final = (
-    Algorithm("im2col", "conv_f32_im2col", _any, _pack_rows, lambda layer: _macs(layer) * 1.3),
+    Algorithm("im2col", "conv_f32_im2col", _any, _pack_filters, lambda layer: _macs(layer) * 1.15),
     # Measured by bench/sparse_break_even.py against im2col: level at a density of 0.3.
     Algorithm(
         "sparse", "conv_f32_sparse", _any, _pack_taps, lambda layer: _macs(layer) * layer.density * 4.3, sparse=True
     ),
+)
+
+#: algorithms whose tensors are blocked: run by name through `lissome.conv2d`; the planner lays out plain tensors only
+BLOCKED: Final = tuple(
+    Algorithm(
+        f"winograd_{m}x{r}",
+        f"conv_f32_winograd_{m}x{r}",
+        partial(winograd.refuses, r),
+        partial(winograd.pack, m),
+        partial(winograd.cost, m, r),
+    )
+    for m, r in winograd.VARIANTS
 )
