@@ -1,9 +1,10 @@
 """Fuzz every decoder: libFuzzer with AddressSanitizer and UBSan on the native ones, atheris on the reader.
 
-    python bench/fuzz.py [--quick] [--cases N] [--target NAME …] [--json PATH]
+    python bench/fuzz.py [--quick] [--cases N] [--target NAME …] [--json PATH] [--resume]
 
-Each target runs N cases (10 million; 20 000 with --quick) on top of the corpus that earlier runs left under build/fuzz,
-so that runs add up. Native targets need Clang with libFuzzer, the target `reader` atheris. Exit code 1 for any finding.
+Each target runs N cases (10 million; 20 000 with --quick) on top of the corpus that earlier runs left under build/fuzz.
+With --resume the cases that PATH already tells of count too, so that a long run may be cut and continued. Native
+targets need Clang with libFuzzer, the target `reader` atheris. Exit code 1 for any finding.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,7 +27,7 @@ WORK = ROOT / "build" / "fuzz"
 READER = "reader"
 FULL_CASES, QUICK_CASES = 10_000_000, 20_000
 # A target runs in rounds, after each of which the results so far are written: a kill loses one round.
-ROUND = 500_000
+ROUND = 100_000
 # libFuzzer's own guards: no case may take longer or make the process larger than this.
 SECONDS_A_CASE, MEMORY_MB = 10, 2048
 # Inputs of the native targets describe small tensors in few bytes (native/fuzz/coder_fuzz.h); the reader's are files.
@@ -103,15 +104,12 @@ def seed_files(target: str) -> Iterator[bytes]:
             yield from seeds(path.read_bytes())
 
 
-def run(target: str, command: list[str], cases: int) -> Iterator[Result]:
+def run(sum_: Result, command: list[str], cases: int) -> Iterator[Result]:
     """Run one target round by round and yield the sum so far, until all cases ran or one was a finding."""
-    done, seconds = 0, 0.0
-    while done < cases:
-        latest = run_round(target, command, min(ROUND, cases - done))
-        done, seconds = done + latest.cases, seconds + latest.seconds
-        yield replace(latest, cases=done, seconds=seconds)
-        if latest.finding:
-            return
+    while sum_.cases < cases and not sum_.finding:
+        latest = run_round(sum_.target, command, min(ROUND, cases - sum_.cases))
+        sum_ = replace(latest, cases=sum_.cases + latest.cases, seconds=sum_.seconds + latest.seconds)
+        yield sum_
 
 
 def run_round(target: str, command: list[str], cases: int) -> Result:
@@ -160,6 +158,14 @@ def table(results: list[Result]) -> str:
     return "\n".join(lines)
 
 
+def earlier(path: Path | None) -> dict[str, Result]:
+    """What a file of results tells of, by target; nothing where there is none."""
+    if path is None or not path.exists():
+        return {}
+    names = [field.name for field in fields(Result)]
+    return {t["target"]: Result(**{name: t[name] for name in names}) for t in json.loads(path.read_text())["targets"]}
+
+
 def write(path: Path, results: list[Result]) -> None:
     """The results as JSON."""
     plain = [{**asdict(result), "cases_per_second": round(result.cases_per_second)} for result in results]
@@ -173,14 +179,16 @@ def main() -> None:
     parser.add_argument("--cases", type=int, help=f"cases a target (default {FULL_CASES:,})")
     parser.add_argument("--target", action="append", choices=targets(), help="only this one; may be repeated")
     parser.add_argument("--json", type=Path, help="write the results there too")
+    parser.add_argument("--resume", action="store_true", help="the cases that PATH tells of count too")
     chosen = parser.parse_args()
     cases = chosen.cases or (QUICK_CASES if chosen.quick else FULL_CASES)
     wanted = chosen.target or targets()
     binaries = build() if any(target != READER for target in wanted) else None
-    results: dict[str, Result] = {}
+    results = earlier(chosen.json) if chosen.resume else {}
     print(table([]))
     for target in wanted:
-        for so_far in run(target, command_of(target, binaries), cases):
+        results.setdefault(target, Result(target, 0, 0.0, 0, 0, ""))
+        for so_far in run(results[target], command_of(target, binaries), cases):
             results[target] = so_far
             if chosen.json:
                 write(chosen.json, list(results.values()))

@@ -32,12 +32,12 @@ class Mixer {
     using Inputs = std::array<Pair, kPairs>;  // an odd one out has a 0 beside it
 
     // The first input starts with weight 1 (in 65536ths), the last with 0, those between with `weight`.
-    Mixer(std::size_t sets, int weight, MixRates rates) : sets_(sets), rates_(rates) {
-        for (Set& set : sets_) {
-            for (std::size_t i = 0; i < 2 * kPairs; ++i) {
-                set.weights[i / 2][i % 2] = i == 0 ? 65536 : i + 1 < kInputs ? weight : 0;
-            }
+    Mixer(std::size_t sets, int weight, MixRates rates) : rates_(rates) {
+        Set start;
+        for (std::size_t i = 0; i < 2 * kPairs; ++i) {
+            start.weights[i / 2][i % 2] = i == 0 ? 65536 : i + 1 < kInputs ? weight : 0;
         }
+        sets_.assign(sets, start);
     }
 
     int mix(const Inputs& inputs, std::size_t set) const {

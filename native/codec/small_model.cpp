@@ -29,8 +29,6 @@ SmallModel::SmallModel()
     : mask_bit_(8, 8, 65536 / 4, kMaskRates, kLimit),
       sign_bit_(8, 1, 65536 / 5, kCodeRates, kLimit),
       magnitude_bit_(256, 8, 65536 / 5, kCodeRates, kLimit),
-      mask_{std::vector<Counter>(12 * 64), std::vector<Counter>(32 * 8), std::vector<Counter>(16 * 16 * 8),
-            std::vector<Counter>(8 * 32), std::vector<Counter>(12 * 8 * 8)},
       sign_{std::vector<Counter>(81), std::vector<Counter>(17 * 8), std::vector<Counter>(27)} {}
 
 void SmallModel::begin(const SmallTensor& tensor) {
@@ -55,6 +53,9 @@ void SmallModel::begin(const SmallTensor& tensor) {
     top_magnitude_ = std::max(tensor.split, tensor.alphabet - tensor.split) - 1;
     const auto bits = static_cast<std::size_t>(std::bit_width(top_magnitude_));
     const std::size_t nodes = bits <= 8 ? std::size_t{1} << bits : kNodes;
+    for (std::size_t i = 0; tensor.sparse && i < mask_.size(); ++i) {
+        mask_[i].resize(kMaskCounters[i]);
+    }
     large_ = !tensor.sparse && layout.size > kLarge;
     if (large_) {
         large_sign_.assign(45, Counter{});

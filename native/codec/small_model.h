@@ -105,6 +105,7 @@ class SmallModel {
     // A dense tensor of more elements teaches simple contexts all they need, in a third of the time.
     static constexpr std::uint64_t kLarge = std::uint64_t{1} << 16;
     static constexpr std::size_t kLargeContexts = 2 * 16 * 16;
+    static constexpr std::array<std::size_t, 5> kMaskCounters{12 * 64, 32 * 8, 16 * 16 * 8, 8 * 32, 12 * 8 * 8};
     static constexpr std::size_t kNodes = 272;  // of a magnitude's tree: 256, then one for each deeper bit
     static constexpr std::array<std::size_t, 8> kAtNode{2, 8, 16, 16, 64, 32, 16, 1};  // counters, by table
 
@@ -112,7 +113,7 @@ class SmallModel {
     MixedBit<7> mask_bit_;
     MixedBit<6> sign_bit_;
     MixedBit<7> magnitude_bit_;
-    std::array<std::vector<Counter>, 5> mask_;
+    std::array<std::vector<Counter>, kMaskCounters.size()> mask_;
     std::array<std::vector<Counter>, 3> sign_;
     std::array<std::vector<Counter>, kAtNode.size()> magnitude_;
     Counter any_sign_;

@@ -32,7 +32,7 @@ struct Reader {
 class TextModel {
   public:
     TextModel(std::span<const std::uint8_t> prime, unsigned table_bits)
-        : shift_(32 - table_bits), order0_(256), match_counters_(2 * kMaxMatch + 2), seen_at_(4096) {
+        : shift_(32 - table_bits), order0_(256), match_counters_(2 * kMaxMatch + 2) {
         for (auto& table : tables_) table.resize(std::size_t{1} << table_bits);
         Reader reader;
         for (const std::uint8_t byte : prime) code_byte(reader, byte);
@@ -118,8 +118,8 @@ class TextModel {
     std::vector<Counter> match_counters_;
     std::array<std::uint32_t, kOrders> contexts_{};
     std::uint32_t word_ = 0;
-    std::vector<std::uint32_t> seen_at_;  // by the hash of the five bytes before: where they last ended
-    std::size_t match_ = 0;               // where in history_ the byte that should follow is; 0: no match
+    std::array<std::uint32_t, 4096> seen_at_{};  // by the hash of the five bytes before: where they last ended
+    std::size_t match_ = 0;                      // where in history_ the byte that should follow is; 0: no match
     std::size_t match_length_ = 0;
     std::vector<std::uint8_t> history_;
 };

@@ -27,7 +27,7 @@ namespace lissome::fuzz {
 
 using Bytes = std::span<const std::uint8_t>;
 
-inline constexpr std::uint64_t kMaxEntries = std::uint64_t{1} << 16;
+inline constexpr std::uint64_t kMaxEntries = std::uint64_t{1} << 18;
 inline constexpr std::uint64_t kRare = 2048;
 
 inline void require(bool holds) {
@@ -85,12 +85,13 @@ inline const std::array<std::vector<std::uint64_t>, 16> kColumns{{
     {5, 2, 1},
     {0, 4},
 }};
-inline constexpr std::array<std::uint32_t, 16> kAlphabets{1, 2, 3, 4, 5, 6, 8, 9, 15, 16, 17, 31, 32, 33, 64, 257};
+inline constexpr std::array<std::uint32_t, 16> kAlphabets{1, 2, 3, 4, 5, 6, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64};
 inline constexpr std::array<std::uint32_t, 8> kLargeAlphabets{128, 256, 600, 4096, 65535, 65536, 65537, 0};
 
 inline IndexSpec take_spec(Source& source) {
     const auto flags = static_cast<std::uint32_t>(source.number(1));
-    IndexSpec spec{0, (flags & 1) != 0, kAlphabets[flags >> 1 & 15], {}};
+    // Few alphabets are large, with codes of two bytes: small clears counters for each code.
+    IndexSpec spec{0, (flags & 1) != 0, flags >> 1 == 127 ? 257 : kAlphabets[flags >> 1 & 15], {}};
     const std::uint64_t extents = source.number(1);
     spec.shape = kColumns[extents & 15];
     spec.shape.insert(spec.shape.begin(), extents >> 4 & 7);
@@ -128,8 +129,8 @@ inline Indices take_indices(Source& source) {
     made.spec = take_spec(source);
     const auto shape = static_cast<std::uint32_t>(source.number(1));
     if (source.rare()) {
-        // 2^14 entries is where fast takes 32 lanes; gaps beyond huffman's 16 bits need fillers.
-        const std::uint64_t rows = std::uint64_t{1} << (shape & 31) % 11;
+        // From 2^14 entries on fast takes 32 lanes, above 2^16 small has another model for dense tensors.
+        const std::uint64_t rows = std::uint64_t{1} << (shape & 31) % 12;
         made.spec.shape = {rows, 17, 3};
         made.spec.size = rows * 51;
         made.spec.alphabet = (shape & 32) != 0 ? kLargeAlphabets[shape >> 6] : made.spec.alphabet;
@@ -204,7 +205,7 @@ void fuzz_coder(Bytes input, Encode encode, Decode decode) {
     Source source(input);
     const std::uint64_t mode = source.number(1) % 3;
     if (mode == 0) {
-        const std::uint64_t max_entries = std::uint64_t{1} << source.number(1) % 17;
+        const std::uint64_t max_entries = std::uint64_t{1} << source.number(1) % 19;
         const std::vector<IndexSpec> specs = take_specs(source);
         decode_hostile(source.rest(), specs, max_entries, decode);
         return;
