@@ -19,8 +19,8 @@ AS_TRAINED = Path(__file__).parent / "as_trained"
 PACKED = {
     "lenet-300-100-paper": (27_000, 98.42),
     "lenet-5-paper": (44_000, 99.26),
-    "lenet-300-100-best": (1_066_440 // 200, 98.42),
-    "lenet-5-best": (1_724_320 // 300, 99.26),
+    "lenet-300-100-best": (1_066_440 // 300, 98.42),
+    "lenet-5-best": (1_724_320 // 600, 99.26),
 }
 
 
