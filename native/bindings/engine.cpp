@@ -149,6 +149,14 @@ void bind_packed(nb::module_& m) {
         },
         nb::arg("conv"), nb::arg("positions"), nb::arg("values").none(), nb::arg("codes").none(),
         nb::arg("table").none(), "A sparse filter bank as offsets into the padded input of this convolution.");
+    m.def(
+        "pack_blocks",
+        [](const Floats& weight, const Extents16& conv, int64_t block, int64_t lanes, int64_t vectors, bool depthwise) {
+            return pack_blocks(span_of(weight), make_conv_shape(conv), block, lanes, vectors, depthwise);
+        },
+        nb::arg("weight"), nb::arg("conv"), nb::arg("block"), nb::arg("lanes"), nb::arg("vectors"),
+        nb::arg("depthwise"),
+        "A dense filter bank in panels of `vectors` vectors of outputs, for inputs in blocks of `block` channels.");
 }
 
 void bind_builder(nb::module_& m) {

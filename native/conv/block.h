@@ -20,9 +20,16 @@ constexpr int kPixels[kMaxVectors + 1] = {0, 14, 14, 9, 6};  // V = 1 … 4: 14 
 constexpr int kMaxVectors = 4;
 constexpr int kPixels[kMaxVectors + 1] = {0, 12, 12, 8, 6};
 #else
-constexpr int kMaxVectors = 3;
-constexpr int kPixels[kMaxVectors + 1] = {0, 8, 6, 4};  // 16 registers
+constexpr int kMaxVectors = 4;
+constexpr int kPixels[kMaxVectors + 1] = {0, 8, 6, 4, 3};  // 16 registers
 #endif
+
+// The same pointer, of which the compiler knows nothing: or it would keep inputs that the next channel reads again in
+// registers that are not there.
+LISSOME_INLINE const float* opaque(const float* p) {
+    asm("" : "+r"(p));
+    return p;
+}
 
 template <int P, int V>
 struct Sums {
@@ -45,6 +52,7 @@ LISSOME_INLINE void clear(Sums<P, V>& sums) {
 template <int P, int V, int D>
 LISSOME_INLINE void accumulate(Sums<P, V>& sums, const float* x, int64_t distance, const float* w, int64_t run) {
     for (int64_t c = 0; c < run; ++c) {
+        const float* input_of = opaque(x + c);
         Vec weight[V];
         LISSOME_UNROLL
         for (int j = 0; j < V; ++j) {
@@ -52,7 +60,7 @@ LISSOME_INLINE void accumulate(Sums<P, V>& sums, const float* x, int64_t distanc
         }
         LISSOME_UNROLL
         for (int i = 0; i < P; ++i) {
-            const Vec input = broadcast(x[c + i * (D == 0 ? distance : D)]);
+            const Vec input = broadcast(input_of[i * (D == 0 ? distance : D)]);
             LISSOME_UNROLL
             for (int j = 0; j < V; ++j) {
                 sums.at[i][j] = fma(input, weight[j], sums.at[i][j]);

@@ -21,4 +21,14 @@ PackedPtr pack_winograd(std::span<const float> weight, const ConvShape& shape, i
 // Form::taps (see taps.h). source: k rows of c / groups · r · s columns.
 PackedPtr pack_taps(const SparseSource& source, const ConvShape& shape);
 
+// Form::blocks: dense filters (k, c / groups, r, s) as [group][panel][block][r][s][channel of the block][output], where
+// a panel is `vectors` · `lanes` outputs of its group, the last one as many vectors as are left, and a block `block`
+// channels of the input. What fills up the last vector and the last block is zero.
+// Depthwise filters (`depthwise`: groups = c = k) are [vector][r][s][channel].
+PackedPtr pack_blocks(std::span<const float> weight, const ConvShape& shape, int64_t block, int64_t lanes,
+                      int64_t vectors, bool depthwise);
+
+// How many floats pack_blocks makes. Throws std::invalid_argument for blocks that groups do not fill.
+int64_t blocks_floats(const ConvShape& shape, int64_t block, int64_t lanes, bool depthwise);
+
 }  // namespace lissome

@@ -11,11 +11,12 @@
 
 #include "core/conv_shape.h"
 #include "core/cpu.h"
+#include "core/schedule.h"
 
 namespace lissome {
 
 // A new operator is one name here and one rule in executor/rules.cpp.
-enum class Op : int { conv, gemm, pool, unary, binary, affine, softmax };
+enum class Op : int { conv, gemm, pool, unary, binary, affine, softmax, reorder };
 
 // What a kernel that makes a tensor does to it last. low and high: the bounds of clip; low: the slope of leaky_relu.
 enum class ActivationKind : int { none, relu, clip, leaky_relu, hard_swish };
@@ -35,11 +36,12 @@ enum class Form : int {
     filters,   // dense, rows of one group in panels of at most `panel` (gemm/pack.h)
     taps,      // sparse filters as offsets into the padded input (conv/taps.h)
     winograd,  // dense filters, transformed (conv/pack.h); `panel` is a vector's lanes
+    blocks,    // dense filters in panels of vectors, on blocks of channels (conv/pack.h)
 };
 
 // What a kernel sees of packed weights. Which fields are set depends on the form.
 struct WeightView {
-    const float* dense = nullptr;      // rows, panels, filters; 64-byte aligned
+    const float* dense = nullptr;      // rows, panels, filters, blocks; 64-byte aligned
     const uint32_t* start = nullptr;   // sell: first step of a slice; taps: first entry of a filter
     const uint32_t* length = nullptr;  // sell: entries of each row of each slice
     const uint32_t* row = nullptr;     // sell: which output each row of each slice is
@@ -55,6 +57,7 @@ struct Shape {
     GemmShape gemm;
     PoolShape pool;
     ElementShape element;
+    ConvSchedule schedule;  // of a conv kernel of Form::blocks with more than one loop
 };
 
 // One node in one run: everything that a kernel may touch.
@@ -88,6 +91,8 @@ struct Kernel {
     bool residual = false;  // conv: whether in[1], of the output's shape and layout, may be given
     bool (*supports)(const Shape& shape) = nullptr;  // which shapes of its operator it does; nullptr: all
     int64_t tile = 0;                                // Form::winograd: outputs along the edge of a tile
+    // Form::blocks: one filter a channel (groups = c = k), and no schedule.
+    bool depthwise = false;
 };
 
 // All kernels that this build contains, in one visible list (executor/table.cpp).

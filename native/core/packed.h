@@ -40,9 +40,9 @@ class Packed {
   public:
     Form form = Form::none;
     int64_t rows = 0, columns = 0;
-    int64_t tile = 0, panel = 0;                     // as in Kernel
+    int64_t tile = 0, panel = 0;                     // as in Kernel; Form::blocks: panel in vectors
     ConvShape conv{};                                // Form::taps: the shape that the offsets belong to, with n = 1
-    std::vector<float, LineAllocator<float>> dense;  // rows, panels, filters
+    std::vector<float, LineAllocator<float>> dense;  // rows, panels, filters, blocks
     std::vector<uint32_t> start, length, row;
     std::vector<uint16_t> narrow_index;  // one of the two, the narrow one where offsets fit
     std::vector<uint32_t> wide_index;

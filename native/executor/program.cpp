@@ -5,6 +5,7 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "conv/pack.h"
 #include "core/threads.h"
 #include "executor/rules.h"
 
@@ -36,6 +37,13 @@ void check_weights(const Step& step, const WeightExtents& wanted) {
     require(kernel.panel == 0 || w.panel == kernel.panel, "panels are of another width");
     require(w.tile == kernel.tile, "filters were transformed for another tile");
     require(kernel.form != Form::winograd || w.conv.r == step.shape.conv.r, "filters of another extent");
+    if (kernel.form == Form::blocks) {
+        const ConvShape& conv = step.shape.conv;
+        const int64_t floats = blocks_floats(conv, kernel.block_in, kernel.block_out, kernel.depthwise);
+        require(static_cast<int64_t>(w.dense.size()) == floats &&
+                    (kernel.depthwise || w.panel == step.shape.schedule.vectors),
+                "weights were packed for other blocks");
+    }
     require(kernel.form != Form::taps || same_filter(w.conv, step.shape.conv), "taps were packed for another input");
     require(step.bias.empty() || (wanted.bias && static_cast<int64_t>(step.bias.size()) == wanted.rows),
             "a bias has one value an output");

@@ -33,9 +33,17 @@ WeightExtents no_weight(const Shape&) {
     return {};
 }
 
+// Numbers: a ConvShape's, then a ConvSchedule's where the kernel follows one.
 Shape conv_shape(std::span<const int64_t> ints, std::span<const float>) {
+    require(ints.size() >= 16, "a convolution has 16 numbers");
     Shape shape{};
-    shape.conv = make_conv_shape(numbers<16>(ints));
+    shape.conv = make_conv_shape(numbers<16>(ints.first(16)));
+    if (ints.size() > 16) {
+        const auto v = numbers<7>(ints.subspan(16));
+        shape.schedule = {v[0], v[1], v[2], v[3], v[4], v[5], v[6]};
+        const bool positive = std::all_of(v.begin() + 1, v.end(), [](int64_t i) { return i >= 1 && i < kMaxReach; });
+        require(positive && v[0] >= 0 && v[0] <= 2 && v[1] <= 4, "a schedule has an order, 1 to 4 vectors and tiles");
+    }
     return shape;
 }
 Operands conv_operands(const Shape& shape, const Kernel& kernel) {
@@ -44,6 +52,8 @@ Operands conv_operands(const Shape& shape, const Kernel& kernel) {
     found.in[0] = blocked(c.n, c.c, c.h, c.w, kernel.block_in);
     found.out[0] = found.in[1] = blocked(c.n, c.k, c.p, c.q, kernel.block_out);
     found.inputs = kernel.residual ? 2 : 1;
+    require(kernel.form != Form::blocks || kernel.depthwise || shape.schedule.vectors > 0,
+            "this kernel has a schedule");
     return found;
 }
 WeightExtents conv_weight(const Shape& shape) {
@@ -145,6 +155,14 @@ WeightExtents scale_and_shift(const Shape& shape) {
     return {2, shape.element.channels, false};
 }
 
+Operands reorder_operands(const Shape& shape, const Kernel& kernel) {
+    const ElementShape& e = shape.element;
+    Operands found;
+    found.in[0] = blocked(e.outer, e.channels, e.inner, 1, kernel.block_in);
+    found.out[0] = blocked(e.outer, e.channels, e.inner, 1, kernel.block_out);
+    return found;
+}
+
 }  // namespace
 
 const Rule& rule_of(Op op) {
@@ -155,6 +173,7 @@ const Rule& rule_of(Op op) {
     static constexpr Rule kBinary{binary_shape, binary_operands, no_weight};
     static constexpr Rule kAffine{axis_shape, same_count, scale_and_shift};
     static constexpr Rule kSoftmax{axis_shape, same_count, no_weight};
+    static constexpr Rule kReorder{axis_shape, reorder_operands, no_weight};
     switch (op) {
         case Op::conv:
             return kConv;
@@ -170,6 +189,8 @@ const Rule& rule_of(Op op) {
             return kAffine;
         case Op::softmax:
             return kSoftmax;
+        case Op::reorder:
+            return kReorder;
     }
     throw std::invalid_argument("no rule for this operator");
 }

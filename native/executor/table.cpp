@@ -5,6 +5,9 @@
     X(isa, affine_f32)              \
     X(isa, binary_f32_add)          \
     X(isa, binary_f32_multiply)     \
+    X(isa, conv_f32_depthwise)      \
+    X(isa, conv_f32_direct)         \
+    X(isa, conv_f32_first)          \
     X(isa, conv_f32_im2col)         \
     X(isa, conv_f32_sparse)         \
     X(isa, conv_f32_winograd_2x3)   \
@@ -15,7 +18,11 @@
     X(isa, gemm_f32_sparse_batch)   \
     X(isa, gemm_f32_sparse_row)     \
     X(isa, pool_f32_average)        \
+    X(isa, pool_f32_average_blocks) \
     X(isa, pool_f32_max)            \
+    X(isa, pool_f32_max_blocks)     \
+    X(isa, reorder_f32_block)       \
+    X(isa, reorder_f32_plain)       \
     X(isa, softmax_f32)             \
     X(isa, unary_f32_copy)          \
     X(isa, unary_f32_leaky_relu)    \

@@ -66,8 +66,9 @@ def conv(
     workers: int = 1,
 ) -> np.ndarray:
     """The convolution of x with weight, plus bias and residual, by `kernel`. Plain arrays in and out."""
+    algorithm, layer = algorithms.of_kernel(kernel), algorithms.Layer(shape, 1.0, kernel.rpartition("_")[2])
     block_in, block_out = kernels.blocks(kernel)
-    packed = algorithms.of_kernel(kernel).pack(weight, shape, kernel)
+    packed = algorithm.pack(weight, shape, kernel)
     out = layout.extents(shape.n, shape.k, shape.p, shape.q, block_out)
     inputs = [layout.to_blocked(x, block_in)]
     if residual is not None:
@@ -75,7 +76,7 @@ def conv(
     builder = native.Builder()
     numbers = [builder.input(array.size, i) for i, array in enumerate(inputs)]
     y = builder.output(math.prod(out), 0)
-    builder.step(kernel, numbers, [y], shape.values(), (), packed, bias, activation)
+    builder.step(kernel, numbers, [y], algorithm.ints(layer), (), packed, bias, activation)
     result = run(builder, inputs, out, workers)
     if block_out > 1 and np.isfinite(x).all():
         assert not result[:, -1, :, :, (shape.k - 1) % block_out + 1 :].any(), "zeros behind the last channel"
@@ -83,9 +84,11 @@ def conv(
 
 
 def pool(kernel: str, x: np.ndarray, shape: PoolShape, *, workers: int = 1) -> np.ndarray:
-    """The pooling of x by `kernel`."""
+    """The pooling of x by `kernel`, in its layout."""
+    block, _ = kernels.blocks(kernel)
+    x, out = layout.to_blocked(x, block), (shape.n, shape.c, shape.p, shape.q)
+    written = layout.extents(*out, block)
     builder = native.Builder()
-    out = (shape.n, shape.c, shape.p, shape.q)
-    ends = builder.input(x.size, 0), builder.output(math.prod(out), 0)
+    ends = builder.input(x.size, 0), builder.output(math.prod(written), 0)
     step(builder, kernel, ends, shape.values())
-    return run(builder, [x], out, workers)
+    return layout.to_plain(run(builder, [x], written, workers), shape.c, block)

@@ -6,6 +6,7 @@ One line an algorithm in `ALGORITHMS`. The planner takes the cheapest that can d
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -13,8 +14,9 @@ from typing import Final
 
 from lissome.errors import UnsupportedShape
 from lissome.graph.conv_shape import ConvShape
-from lissome.runtime import kernels, winograd
+from lissome.runtime import kernels, schedule, winograd
 from lissome.runtime.native import native
+from lissome.runtime.schedule import Schedule
 from lissome.weights import CodedWeight
 
 
@@ -38,7 +40,7 @@ class Algorithm:
 
     stem: its kernel's name without the instruction set. refuses: why it cannot do a layer, "" when it can.
     pack: the weight for the kernel of this name. cost: expected time, in units of one vector multiply-add.
-    sparse: it runs on the stored weights only.
+    sparse: it runs on the stored weights only. ints: what the kernel's step takes.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Algorithm:
     pack: Callable[[CodedWeight, ConvShape, str], native.Packed]
     cost: Callable[[Layer], float]
     sparse: bool = False
+    ints: Callable[[Layer], tuple[int, ...]] = lambda layer: layer.shape.values()
 
     def kernel(self, isa: str) -> str:
         """The kernel's full name."""
@@ -78,7 +81,7 @@ def choose(layer: Layer, where: str, wanted: str | None = None) -> tuple[Algorit
 
 def of_kernel(kernel: str) -> Algorithm:
     """The algorithm whose kernel this is. Raises UnsupportedShape when it is no convolution's."""
-    for algorithm in (*ALGORITHMS, *BLOCKED):
+    for algorithm in ALGORITHMS:
         if kernel.rpartition("_")[0] == algorithm.stem:
             return algorithm
     raise UnsupportedShape(f"{kernel!r} is no kernel of a convolution")
@@ -102,22 +105,86 @@ def _pack_taps(weight: CodedWeight, shape: ConvShape, _kernel: str) -> native.Pa
     return native.pack_taps(shape.values(), c.positions, c.values, c.codes, c.table)
 
 
+def _schedule(layer: Layer, *, plain: bool) -> Schedule:
+    return schedule.default(layer.shape, layer.lanes, layer.isa, 1 if plain else layer.lanes)
+
+
+def _scheduled(*, plain: bool) -> Callable[[Layer], tuple[int, ...]]:
+    return lambda layer: (*layer.shape.values(), *_schedule(layer, plain=plain).values())
+
+
+def _pack_blocks(weight: CodedWeight, shape: ConvShape, kernel: str) -> native.Packed:
+    """Panels as wide as the default schedule of this shape has them."""
+    isa = kernel.rpartition("_")[2]
+    block, lanes = kernels.blocks(kernel)
+    depthwise = "depthwise" in kernel
+    vectors = 1 if depthwise else schedule.default(shape, lanes, isa, block).vectors
+    return native.pack_blocks(kernels.matrix(weight, transposed=True), shape.values(), block, lanes, vectors, depthwise)
+
+
+def _only_whole_groups(layer: Layer) -> str:
+    groups, shape, lanes = layer.shape.groups, layer.shape, layer.lanes
+    if groups > 1 and (shape.c // groups % lanes or shape.k // groups % lanes):
+        return (
+            f"{groups} groups of {shape.c // groups} channels and {shape.k // groups} filters are no blocks of {lanes}"
+        )
+    return ""
+
+
+def _only_few_channels(layer: Layer) -> str:
+    if layer.shape.groups > 1 or layer.shape.c > FEW:
+        return f"it is for one group of at most {FEW} channels"
+    return ""
+
+
+def _only_depthwise(layer: Layer) -> str:
+    shape = layer.shape
+    return "" if shape.groups == shape.c == shape.k else "it has not one filter a channel"
+
+
+def _dense_cost(layer: Layer) -> float:
+    """Multiply-adds with filters in whole vectors."""
+    shape = layer.shape
+    vectors = shape.groups * math.ceil(shape.k // shape.groups / layer.lanes)
+    return shape.n * vectors * shape.p * shape.q * shape.depth
+
+
+def _direct_cost(layer: Layer) -> float:
+    """A plain image of few channels has to be put into blocks first."""
+    shape = layer.shape
+    reorder = shape.n * shape.h * shape.w * 8 if shape.c <= FEW else 0
+    return 1.05 * _dense_cost(layer) + reorder
+
+
+#: channels of an image that the kernel of first layers is for
+FEW: Final = 4
+
 ALGORITHMS: Final = (
+    Algorithm(
+        "direct", "conv_f32_direct", _only_whole_groups, _pack_blocks, _direct_cost, ints=_scheduled(plain=False)
+    ),
+    Algorithm(
+        "first",
+        "conv_f32_first",
+        _only_few_channels,
+        _pack_blocks,
+        lambda layer: 1.1 * _dense_cost(layer),
+        ints=_scheduled(plain=True),
+    ),
+    Algorithm("depthwise", "conv_f32_depthwise", _only_depthwise, _pack_blocks, lambda layer: 1.3 * _macs(layer)),
     Algorithm("im2col", "conv_f32_im2col", _any, _pack_filters, lambda layer: _macs(layer) * 1.15),
     # Measured by bench/sparse_break_even.py against im2col: level at a density of 0.3.
     Algorithm(
         "sparse", "conv_f32_sparse", _any, _pack_taps, lambda layer: _macs(layer) * layer.density * 4.3, sparse=True
     ),
-)
-
-#: algorithms whose tensors are blocked: run by name through `lissome.conv2d`; the planner lays out plain tensors only
-BLOCKED: Final = tuple(
-    Algorithm(
-        f"winograd_{m}x{r}",
-        f"conv_f32_winograd_{m}x{r}",
-        partial(winograd.refuses, r),
-        partial(winograd.pack, m),
-        partial(winograd.cost, m, r),
-    )
-    for m, r in winograd.VARIANTS
+    *(
+        Algorithm(
+            f"winograd_{m}x{r}",
+            f"conv_f32_winograd_{m}x{r}",
+            partial(winograd.refuses, r),
+            partial(winograd.pack, m),
+            partial(winograd.cost, m, r),
+        )
+        for m, r in winograd.VARIANTS
+    ),
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,4 +29,11 @@ def to_plain(y: NDArray[np.float32], channels: int, block: int) -> NDArray[np.fl
 
 def extents(n: int, c: int, h: int, w: int, block: int) -> tuple[int, ...]:
     """The shape of a tensor in this layout."""
-    return (n, c, h, w) if block == 1 else (n, -(-c // block), h, w, block)
+    return blocked((n, c, h, w), block)
+
+
+def blocked(shape: Sequence[int], block: int) -> tuple[int, ...]:
+    """Extents in memory of a tensor of this shape, (n, channels, …), with channels in whole blocks; 1: plain."""
+    if block == 1:
+        return tuple(shape)
+    return (shape[0], -(-shape[1] // block), *shape[2:], block)

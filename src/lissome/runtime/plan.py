@@ -19,6 +19,7 @@ from lissome.graph.conv_shape import Shape
 from lissome.graph.ir import Node
 from lissome.network import Network
 from lissome.runtime import kernels, lower
+from lissome.runtime.layout import blocked
 from lissome.runtime.native import native
 from lissome.runtime.place import Memory
 from lissome.runtime.step import NONE, Activation, Step
@@ -90,8 +91,11 @@ class Planner:
 
     def __init__(self, net: Network, batch: int, isa: str, threads: int, prepared: Prepared) -> None:
         self.net, self.isa, self.threads, self.prepared = net, isa, threads, prepared
-        self.specs = shapes.infer(net.graph, {name: weight.shape for name, weight in net.weights.items()}, batch)
-        self.memory = Memory({name: math.prod(self.shape(name)) for name in self.specs})
+        specs = shapes.infer(net.graph, {name: weight.shape for name, weight in net.weights.items()}, batch)
+        self.shapes = {name: tuple(int(extent) for extent in spec.shape) for name, spec in specs.items()}
+        self.memory = Memory({name: math.prod(shape) for name, shape in self.shapes.items()})
+        self.blocks: dict[str, int] = {}  # tensor → channels in a block, where it is not plain
+        self.relaid: dict[tuple[str, int], str] = {}  # tensor and block → the same in that layout
         self.steps: list[Step] = []
         self.maker: dict[str, int] = {}  # tensor → index of the step that writes it
         self.uses = Counter(name for node in net.graph.nodes for name in node.inputs)
@@ -100,7 +104,42 @@ class Planner:
 
     def shape(self, name: str) -> Shape:
         """Extents of a tensor of the graph."""
-        return tuple(int(extent) for extent in self.specs[name].shape)
+        return self.shapes[name]
+
+    def block(self, name: str) -> int:
+        """Channels in a block of the tensor's layout; 1: plain."""
+        return self.blocks.get(name, 1)
+
+    def set_block(self, name: str, block: int) -> None:
+        """Give a tensor its layout, before anything reads it."""
+        if block > 1:
+            self.blocks[name] = block
+            self.memory.elements[name] = math.prod(blocked(self.shape(name), block))
+
+    def in_layout(self, name: str, block: int) -> str:
+        """The tensor with channels in blocks of `block` (1: plain): itself, a view where the bytes are the same, or a
+        reordered copy, made once.
+        """
+        if self.block(name) == block:
+            return name
+        if (name, block) not in self.relaid:
+            self.relaid[name, block] = self._reorder(name, block)
+        return self.relaid[name, block]
+
+    def _reorder(self, name: str, block: int) -> str:
+        shape = self.shape(name)
+        made = self.fresh(name, math.prod(shape))
+        self.shapes[made] = shape
+        self.set_block(made, block)
+        area = math.prod(shape[2:])
+        if area == 1 and (self.memory.elements[made] == self.memory.elements[name] or (block == 1 and shape[0] == 1)):
+            self.view(made, name)
+            return made
+        kernel = f"reorder_f32_{'block' if block > 1 else 'plain'}_{self.isa}"
+        ints = (shape[0], shape[1], area)
+        why = "the next kernel's layout"
+        self.add(Step((name,), "reorder", kernel, why, (name,), (made,), ints))
+        return made
 
     def workers(self, work: int) -> int:
         """Threads worth using for a step."""
@@ -113,8 +152,9 @@ class Planner:
         for node in self.net.graph.nodes:
             lower.OPERATORS[node.op](self, node)
         for name in self.net.graph.outputs:
-            own = self.memory.root(name) == name and name in self.maker and name not in self.written.values()
-            self.written[name] = name if own else self.copy(name)
+            plain = self.in_layout(name, 1)
+            own = self.memory.root(plain) == plain and plain in self.maker and plain not in self.written.values()
+            self.written[name] = plain if own else self.copy(plain)
 
     def add(self, step: Step) -> None:
         """Append a step; one that states no work is taken to do as much as it reads."""
@@ -161,7 +201,7 @@ class Planner:
                 continue
             step = self.steps[at]
             fits = len(step.inputs) == 1 and step.activation == NONE and self.shape(x) == self.shape(other)
-            same_layout = self.memory.elements[x] == self.memory.elements[other]
+            same_layout = self.block(x) == self.block(other)
             if step.op == "Conv" and fits and same_layout and kernels.adds_residual(step.kernel):
                 names, y = (*step.nodes, node.name), node.outputs[0]
                 self.steps[at] = replace(step, nodes=names, inputs=(step.inputs[0], other), outputs=(y,))
@@ -171,7 +211,7 @@ class Planner:
 
     def _rename(self, old: str, new: str) -> None:
         self.maker[new] = self.maker.pop(old)
-        self.memory.elements[new] = self.memory.elements[old]
+        self.set_block(new, self.block(old))
 
     def packed(self, key: tuple[object, ...], make: Callable[[], native.Packed]) -> native.Packed:
         """The packed weight of this key, made at its first use."""
@@ -203,5 +243,5 @@ class Planner:
         for name in sorted(read & set(self.net.weights)):
             fixed[name] = builder.constant(kernels.to_vector(self.net.weights[name]))
         for number, name in enumerate(graph.outputs):
-            fixed[self.written[name]] = builder.output(self.memory.elements[name], number)
+            fixed[self.written[name]] = builder.output(self.memory.elements[self.written[name]], number)
         return self.memory.place(builder, self.steps, fixed)

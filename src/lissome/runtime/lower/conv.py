@@ -32,5 +32,7 @@ def conv(planner: Planner, node: Node) -> None:
     bias = kernels.to_vector(planner.net.weights[node.inputs[2]]) if len(node.inputs) > 2 and node.inputs[2] else None
     work = int(shape.macs * layer.density) if algorithm.sparse else shape.macs
     why = f"{why}; {shape.p}x{shape.q} outputs"
-    ends, values = ((node.inputs[0],), node.outputs), shape.values()
-    planner.add(Step((node.name,), node.op, kernel, why, *ends, values, (), packed, bias, work=work))
+    block_in, block_out = kernels.blocks(kernel)
+    x, ints = planner.in_layout(node.inputs[0], block_in), algorithm.ints(layer)
+    planner.set_block(node.outputs[0], block_out)
+    planner.add(Step((node.name,), node.op, kernel, why, (x,), node.outputs, ints, (), packed, bias, work=work))

@@ -45,6 +45,7 @@ def multiply(planner: Planner, node: Node) -> None:
 
 
 def _unary(planner: Planner, node: Node, kernel: str, *constants: float) -> None:
+    planner.set_block(node.outputs[0], planner.block(node.inputs[0]))
     count = (planner.memory.elements[node.inputs[0]],)
     name = f"{kernel}_{planner.isa}"
     planner.add(Step((node.name,), node.op, name, "elementwise", node.inputs, node.outputs, count, constants))
@@ -53,9 +54,14 @@ def _unary(planner: Planner, node: Node, kernel: str, *constants: float) -> None
 def _binary(planner: Planner, node: Node, kernel: str) -> None:
     out = planner.shape(node.outputs[0]) or (1,)
     a, b = (planner.shape(name) for name in node.inputs)
+    block = max(planner.block(name) for name in node.inputs) if a == b else 1
+    inputs = tuple(planner.in_layout(name, block) for name in node.inputs)
+    planner.set_block(node.outputs[0], block)
+    if block > 1:
+        out = a = b = (planner.memory.elements[node.outputs[0]],)
     ints = (*out, *_strides(a, out), *_strides(b, out))
     why = "same shapes" if a == b else "broadcast"
-    planner.add(Step((node.name,), node.op, f"{kernel}_{planner.isa}", why, node.inputs, node.outputs, ints))
+    planner.add(Step((node.name,), node.op, f"{kernel}_{planner.isa}", why, inputs, node.outputs, ints))
 
 
 def _strides(shape: Shape, out: Shape) -> tuple[int, ...]:

@@ -27,5 +27,5 @@ def gemm(planner: Planner, node: Node) -> None:
     if bias is not None and bias.size != shape.n:
         raise UnsupportedShape(f"node {node.name!r} ({node.op}): a bias of {bias.size} values for {shape.n} outputs")
     work = int(shape.macs * planner.density(node.inputs[1])) if choice.sparse else shape.macs
-    ends, values = ((node.inputs[0],), node.outputs), shape.values()
+    ends, values = ((planner.in_layout(node.inputs[0], 1),), node.outputs), shape.values()
     planner.add(Step((node.name,), node.op, choice.kernel, choice.why, *ends, values, (), packed, bias, work=work))

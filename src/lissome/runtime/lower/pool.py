@@ -13,8 +13,11 @@ if TYPE_CHECKING:
 
 
 def pool(planner: Planner, node: Node) -> None:
-    """MaxPool, AveragePool and GlobalAveragePool."""
+    """MaxPool, AveragePool and GlobalAveragePool, in the layout that the input has."""
     shape = shapes.pool_shape(node, planner.shape(node.inputs[0]))
-    kernel = f"pool_f32_{'max' if node.op == 'MaxPool' else 'average'}_{planner.isa}"
+    block = planner.block(node.inputs[0])
+    planner.set_block(node.outputs[0], block)
+    layout = "_blocks" if block > 1 else ""
+    kernel = f"pool_f32_{'max' if node.op == 'MaxPool' else 'average'}{layout}_{planner.isa}"
     why = f"{shape.r}x{shape.s} window"
     planner.add(Step((node.name,), node.op, kernel, why, node.inputs, node.outputs, shape.values()))

@@ -12,4 +12,4 @@ if TYPE_CHECKING:
 
 def reshape(planner: Planner, node: Node) -> None:
     """Flatten, Identity and Reshape."""
-    planner.view(node.outputs[0], node.inputs[0])
+    planner.view(node.outputs[0], planner.in_layout(node.inputs[0], 1))

@@ -102,7 +102,7 @@ def program(
     writes = shape.n * _whole(shape.k, block_out) * shape.p * shape.q
     builder = native.Builder()
     ends = [builder.input(reads, 0)], [builder.output(writes, 0)]
-    builder.step(kernel, *ends, shape.values(), [], algorithm.pack(weight, shape, kernel))
+    builder.step(kernel, *ends, algorithm.ints(layer), [], algorithm.pack(weight, shape, kernel))
     return builder.build([workers]), (reads, writes)
 
 

@@ -1,0 +1,68 @@
+#include <algorithm>
+#include <stdexcept>
+
+#include "conv/pack.h"
+
+namespace lissome {
+namespace {
+
+int64_t whole(int64_t count, int64_t unit) {
+    return (count + unit - 1) / unit * unit;
+}
+
+void require(bool holds, const char* message) {
+    if (!holds) {
+        throw std::invalid_argument(message);
+    }
+}
+
+}  // namespace
+
+int64_t blocks_floats(const ConvShape& shape, int64_t block, int64_t lanes, bool depthwise) {
+    require(block >= 1 && block <= 64 && lanes >= 1 && lanes <= 64, "a block has 1 to 64 channels");
+    const int64_t taps[] = {shape.r, shape.s};
+    if (depthwise) {
+        require(shape.groups == shape.c && shape.groups == shape.k, "a depthwise convolution has one filter a channel");
+        const int64_t extents[] = {whole(shape.c, lanes), checked_product(taps, 2)};
+        return checked_product(extents, 2);
+    }
+    const int64_t channels = shape.c / shape.groups, filters = shape.k / shape.groups;
+    require(shape.groups == 1 || (channels % block == 0 && filters % lanes == 0), "groups fill their blocks");
+    const int64_t extents[] = {shape.groups, whole(filters, lanes), whole(channels, block), checked_product(taps, 2)};
+    return checked_product(extents, 4);
+}
+
+PackedPtr pack_blocks(std::span<const float> weight, const ConvShape& shape, int64_t block, int64_t lanes,
+                      int64_t vectors, bool depthwise) {
+    const int64_t floats = blocks_floats(shape, block, lanes, depthwise), taps = shape.r * shape.s;
+    // A depthwise layer is packed as one group of filters over a single channel.
+    const int64_t groups = depthwise ? 1 : shape.groups, unit = depthwise ? 1 : block;
+    const int64_t channels = depthwise ? 1 : shape.c / groups, filters = shape.k / groups;
+    const int64_t extents[] = {shape.k, channels, taps};
+    require(static_cast<int64_t>(weight.size()) == checked_product(extents, 3) && vectors >= 1 && vectors <= 64,
+            "a filter bank has k · c / groups · r · s weights, a panel 1 to 64 vectors");
+    auto packed = std::make_shared<Packed>();
+    packed->form = Form::blocks;
+    packed->rows = shape.k;
+    packed->columns = channels * taps;
+    packed->panel = vectors;
+    packed->dense.assign(static_cast<size_t>(floats), 0.0f);
+    float* to = packed->dense.data();
+    for (int64_t group = 0; group < groups; ++group) {
+        for (int64_t first = 0; first < filters; first += vectors * lanes) {
+            const int64_t left = filters - first, width = std::min(vectors * lanes, whole(left, lanes));
+            for (int64_t c = 0; c < whole(channels, unit); c += unit) {
+                for (int64_t row = 0; row < taps * unit; ++row, to += width) {
+                    const int64_t tap = row / unit, channel = c + row % unit;
+                    const float* from = weight.data() + ((group * filters + first) * channels + channel) * taps + tap;
+                    for (int64_t k = 0; channel < channels && k < std::min(width, left); ++k) {
+                        to[k] = from[k * channels * taps];
+                    }
+                }
+            }
+        }
+    }
+    return packed;
+}
+
+}  // namespace lissome

@@ -1,0 +1,98 @@
+// Register blocks of convolution: a run of output pixels in one row by one panel of output channels.
+// Included by sources compiled once per instruction set.
+#pragma once
+
+#include "conv/target.h"
+
+namespace lissome::LISSOME_ISA {
+
+// What a block sums over: loops over blocks of input channels, rows and columns of the filter, and a run of
+// neighbouring inputs. All steps in floats.
+struct Reach {
+    int64_t blocks, rows, columns;
+    int64_t run, last_run;  // inputs in a run; in a run of the last block
+    int64_t x_block, x_row, x_column, x_pixel;
+    int64_t w_block, w_row, w_column;
+};
+
+template <int P, int V, int D>
+static void block(const Reach& reach, const float* x, const float* w, const Target& to) {
+    Sums<P, V> sums;
+    start(sums, to);
+    for (int64_t b = 0; b < reach.blocks; ++b) {
+        const int64_t run = b + 1 < reach.blocks ? reach.run : reach.last_run;
+        for (int64_t r = 0; r < reach.rows; ++r) {
+            const float* from = x + b * reach.x_block + r * reach.x_row;
+            const float* weight = w + b * reach.w_block + r * reach.w_row;
+            for (int64_t s = 0; s < reach.columns; ++s) {
+                accumulate<P, V, D>(sums, from, reach.x_pixel, weight, run);
+                from += reach.x_column;
+                weight += reach.w_column;
+            }
+        }
+    }
+    finish(sums, to);
+}
+
+using BlockFunction = void (*)(const Reach& reach, const float* x, const float* w, const Target& to);
+
+// Blocks of every number of pixels up to `widest`, all with V vectors.
+struct BlockTable {
+    BlockFunction of[kPixels[1] + 1];
+    int64_t widest;
+};
+
+template <int P, int V, int D>
+static constexpr void fill(BlockTable& table) {
+    if constexpr (P > 0) {
+        table.of[P] = block<P, V, D>;
+        fill<P - 1, V, D>(table);
+    }
+}
+
+// D = 0: a distance known only at run time costs a register a pixel.
+template <int V, int D>
+static constexpr BlockTable make_table() {
+    constexpr int kWidest = D == 0 ? 3 : kPixels[V];
+    BlockTable table{};
+    table.widest = kWidest;
+    fill<kWidest, V, D>(table);
+    return table;
+}
+
+template <int V, int D>
+static constexpr BlockTable kTable = make_table<V, D>();
+
+// distance: floats between the inputs of neighbouring pixels, `block` of them for each step of the stride.
+template <int V, int kBlock>
+static const BlockTable* table_at(int64_t distance) {
+    if (distance == kBlock) {
+        return &kTable<V, kBlock>;
+    }
+    if (distance == 2 * kBlock) {
+        return &kTable<V, 2 * kBlock>;
+    }
+    if constexpr (kBlock == 1) {  // the first layers of older networks step by four
+        if (distance == 4) {
+            return &kTable<V, 4>;
+        }
+    }
+    return &kTable<V, 0>;
+}
+
+template <int kBlock>
+static const BlockTable* block_table(int64_t vectors, int64_t distance) {
+    static_assert(kMaxVectors == 4);
+    switch (vectors) {
+        case 4:
+            return table_at<4, kBlock>(distance);
+        case 3:
+            return table_at<3, kBlock>(distance);
+        case 2:
+            return table_at<2, kBlock>(distance);
+        default:
+            return table_at<1, kBlock>(distance);
+    }
+}
+
+}  // namespace lissome::LISSOME_ISA

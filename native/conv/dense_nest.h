@@ -1,0 +1,204 @@
+// The loop nest of direct convolution: how its schedule (core/schedule.h) cuts and orders a layer. kBlock: channels in
+// a block of the input. A 1×1 convolution with stride 1 counts its pixels in one long row, which makes it a matrix
+// product. Padding is never copied: rows outside the image are left out of the loop over r, and a register block at the
+// left or right edge is summed column by column of the filter, each over the pixels it reaches. Channels that only fill
+// up a block are never read. Included by sources compiled once per instruction set.
+#pragma once
+
+#include "conv/columns.h"
+#include "conv/dense_block.h"
+#include "core/kernel.h"
+
+namespace lissome::LISSOME_ISA {
+
+struct Layer {
+    ConvShape s;
+    ConvSchedule tiles;
+    int64_t block;                              // channels in a block of the input
+    int64_t channels, blocks, vectors, panels;  // of one group: inputs, blocks of them, vectors of outputs, panels
+    int64_t p_tiles, q_tiles, k_tiles;
+    Range inner;  // output columns that every column of the filter reaches
+    Reach reach;
+};
+
+static ConvShape flattened(ConvShape s) {
+    const bool point = s.r == 1 && s.s == 1 && s.stride_h == 1 && s.stride_w == 1;
+    if (point && s.pad_top + s.pad_left + s.pad_bottom + s.pad_right == 0) {
+        s.w = s.q = s.h * s.w;
+        s.h = s.p = 1;
+    }
+    return s;
+}
+
+// The output columns that column `tap` of the filter reaches.
+static Range reached(const ConvShape& s, int64_t tap) {
+    return outputs_reached(tap * s.dilation_w - s.pad_left, s.stride_w, s.w, s.q);
+}
+
+template <int kBlock>
+static Layer layer_of(const Shape& shape) {
+    Layer l;
+    l.s = flattened(shape.conv);
+    l.tiles = shape.schedule;
+    const ConvShape& s = l.s;
+    l.block = kBlock;
+    l.channels = s.c / s.groups;
+    l.blocks = ceil_div(l.channels, l.block);
+    l.vectors = ceil_div(s.k / s.groups, kLanes);
+    l.panels = ceil_div(l.vectors, l.tiles.vectors);
+    l.k_tiles = ceil_div(l.panels, l.tiles.tile_k);
+    l.p_tiles = ceil_div(s.p, l.tiles.tile_p);
+    l.q_tiles = ceil_div(s.q, l.tiles.tile_q);
+    l.inner = {reached(s, 0).begin, reached(s, s.s - 1).end};
+    Reach& r = l.reach;
+    r.columns = s.s;
+    r.run = l.block;
+    r.x_block = s.h * s.w * l.block;
+    r.x_row = s.dilation_h * s.w * l.block;
+    r.x_column = s.dilation_w * l.block;
+    r.x_pixel = s.stride_w * l.block;
+    return l;
+}
+
+// One panel of one group in one image: what is the same for all its register blocks.
+struct Panel {
+    const float* x;  // the group's first channel
+    const float* w;
+    const float* bias;
+    const float* residual;
+    float* y;
+    const BlockTable* table;
+    Reach reach;
+};
+
+template <int kBlock>
+static Panel panel_of(const Call& call, const Layer& l, int64_t image, int64_t group, int64_t number) {
+    const ConvShape& s = l.s;
+    const int64_t first = number * l.tiles.vectors, taps = s.r * s.s;  // first vector of the panel in its group
+    const int64_t vectors = least(l.tiles.vectors, l.vectors - first), plane = s.p * s.q * kLanes;
+    const int64_t vector = group * l.vectors + first, all = s.groups * l.vectors;
+    const int64_t input = image * ceil_div(s.c, l.block) + group * l.blocks;
+    Panel panel;
+    panel.x = call.in[0] + input * s.h * s.w * l.block;
+    panel.w = call.weights.dense + vector * l.blocks * taps * l.block * kLanes;
+    panel.bias = call.bias ? call.bias + vector * kLanes : nullptr;
+    panel.residual = call.in[1] ? call.in[1] + (image * all + vector) * plane : nullptr;
+    panel.y = call.out[0] + (image * all + vector) * plane;
+    panel.reach = l.reach;
+    panel.reach.w_column = vectors * l.block * kLanes;
+    panel.reach.w_row = s.s * panel.reach.w_column;
+    panel.reach.w_block = s.r * panel.reach.w_row;
+    panel.table = block_table<kBlock>(vectors, l.reach.x_pixel);
+    return panel;
+}
+
+// Columns `taps` of the filter over output pixels `to`.
+static void sum(const Layer& l, const Panel& panel, Reach reach, const float* row, Range taps, Range to,
+                Target target) {
+    reach.columns = taps.end - taps.begin;
+    const int64_t column = to.begin * l.s.stride_w - l.s.pad_left + taps.begin * l.s.dilation_w;
+    const float* x = reach.columns > 0 ? row + column * l.block : row;
+    panel.table->of[to.end - to.begin](reach, x, panel.w + taps.begin * reach.w_column, target);
+}
+
+// A block that some column of the filter reaches only in part. Columns that reach it whole go last.
+static void edge(const Layer& l, const Panel& panel, const Reach& reach, const float* row, Range to, Target target) {
+    const Activation* activation = target.activation;
+    target.activation = nullptr;
+    if (!target.more) {
+        sum(l, panel, reach, row, {0, 0}, to, target);
+        target.more = true;
+    }
+    Range whole{0, 0};
+    for (int64_t tap = 0; tap < l.s.s; ++tap) {
+        Range at = reached(l.s, tap);
+        at = {at.begin > to.begin ? at.begin : to.begin, least(at.end, to.end)};
+        if (at.begin == to.begin && at.end == to.end) {
+            whole = {whole.end > 0 ? whole.begin : tap, tap + 1};
+        } else if (at.begin < at.end) {
+            Target part = target;
+            part.y += (at.begin - to.begin) * kLanes;
+            sum(l, panel, reach, row, {tap, tap + 1}, at, part);
+        }
+    }
+    target.activation = activation;
+    sum(l, panel, reach, row, whole, to, target);
+}
+
+// Output pixels `to` of row p, summed over input blocks `part`.
+static void piece(const Call& call, const Layer& l, const Panel& panel, Range part, int64_t p, Range to) {
+    const ConvShape& s = l.s;
+    const int64_t top = p * s.stride_h - s.pad_top;
+    const Range rows = taps_inside(top, s.r, s.dilation_h, s.h);
+    Reach reach = panel.reach;
+    reach.blocks = part.end - part.begin;
+    reach.rows = rows.end - rows.begin;
+    reach.last_run = part.end == l.blocks ? l.channels - (l.blocks - 1) * l.block : l.block;
+    const int64_t at = (p * s.q + to.begin) * kLanes;
+    const Target target{panel.y + at,   s.p * s.q * kLanes,
+                        panel.bias,     panel.residual ? panel.residual + at : nullptr,
+                        part.begin > 0, part.end == l.blocks ? &call.activation : nullptr};
+    const int64_t skipped = reach.rows > 0 ? rows.begin : 0;
+    const float* row = panel.x + part.begin * reach.x_block + (top + skipped * s.dilation_h) * s.w * l.block;
+    Panel moved = panel;
+    moved.w += part.begin * reach.w_block + skipped * reach.w_row;
+    if (to.begin >= l.inner.begin && to.end <= l.inner.end) {
+        sum(l, moved, reach, row, {0, s.s}, to, target);
+    } else {
+        edge(l, moved, reach, row, to, target);
+    }
+}
+
+template <int kBlock>
+static int64_t nest_tasks(const Shape& shape, int) {
+    const Layer l = layer_of<kBlock>(shape);
+    return l.s.n * l.s.groups * l.k_tiles * l.p_tiles * l.q_tiles;
+}
+
+template <int kBlock>
+static void run_nest(const Call& call, int64_t begin, int64_t end, int) {
+    const Layer l = layer_of<kBlock>(*call.shape);
+    const ConvSchedule& t = l.tiles;
+    const bool weight_first = static_cast<LoopOrder>(t.order) == LoopOrder::weight;
+    const bool input_first = static_cast<LoopOrder>(t.order) == LoopOrder::input;
+    const int64_t tile_c = static_cast<LoopOrder>(t.order) == LoopOrder::output ? l.blocks : t.tile_c;
+    const int64_t space = l.p_tiles * l.q_tiles;
+    for (int64_t task = begin; task < end; ++task) {
+        const int64_t outer = task / (space * l.k_tiles), inner = task % (space * l.k_tiles);
+        const int64_t k = weight_first ? inner / space : inner % l.k_tiles;
+        const int64_t at = weight_first ? inner % space : inner / l.k_tiles;
+        const Range panels{k * t.tile_k, least(l.panels, (k + 1) * t.tile_k)};
+        const Range rows{at / l.q_tiles * t.tile_p, least(l.s.p, (at / l.q_tiles + 1) * t.tile_p)};
+        const int64_t left = at % l.q_tiles * t.tile_q, width = least(t.tile_q, l.s.q - left);
+        const auto panel = [&](int64_t i) {
+            return panel_of<kBlock>(call, l, outer / l.s.groups, outer % l.s.groups, i);
+        };
+        const auto pieces = [&](const Panel& of, Range part, int64_t p, int64_t count, int64_t i) {
+            const Range to = piece_of(i, count, width);
+            piece(call, l, of, part, p, {left + to.begin, left + to.end});
+        };
+        const int64_t count = ceil_div(width, least(t.pixels, panel(panels.begin).table->widest));
+        const int64_t blocks = (rows.end - rows.begin) * count;
+        if (input_first) {
+            for (int64_t i = 0; i < blocks; ++i) {
+                for (int64_t c = 0; c < l.blocks; c += tile_c) {
+                    for (int64_t number = panels.begin; number < panels.end; ++number) {
+                        pieces(panel(number), {c, least(l.blocks, c + tile_c)}, rows.begin + i / count, count,
+                               i % count);
+                    }
+                }
+            }
+            continue;
+        }
+        for (int64_t number = panels.begin; number < panels.end; ++number) {
+            const Panel of = panel(number);
+            for (int64_t c = 0; c < l.blocks; c += tile_c) {
+                for (int64_t i = 0; i < blocks; ++i) {
+                    pieces(of, {c, least(l.blocks, c + tile_c)}, rows.begin + i / count, count, i % count);
+                }
+            }
+        }
+    }
+}
+
+}  // namespace lissome::LISSOME_ISA

@@ -1,0 +1,227 @@
+// conv_f32_depthwise: one filter a channel (groups = c = k) on blocked data; any filter, stride, padding and dilation.
+//
+//   y[c][p][q] = Σ_r Σ_s x[c][p · stride_h − pad_top + r · dilation_h][…] · w[c][r][s]
+//
+// A vector holds one pixel of a block of channels. A run of pixels of one output row is summed in registers; filters
+// with rows of 3 or 5 neighbouring taps load each input once for all sums that it goes into. Pixels whose windows hang
+// over the left or right edge go one by one, over the taps inside. Traffic: each input once, as rows of one channel
+// block stay cached. Weights: Form::blocks (conv/pack.h), (c / lanes, r, s, lanes). No workspace.
+#include "conv/columns.h"
+#include "conv/target.h"
+#include "core/kernel.h"
+
+namespace lissome::LISSOME_ISA {
+
+extern const Kernel conv_f32_depthwise;
+
+#if LISSOME_ISA_avx512 || LISSOME_ISA_neon
+static constexpr int kRun = 14;
+#else
+static constexpr int kRun = 10;
+#endif
+static constexpr int64_t kTaskWork = 1 << 15;  // vector operations in a task, about
+
+// A run of neighbouring pixels of one output row. Steps in floats.
+struct PixelRun {
+    const float* x;         // first tap of the first pixel
+    const float* w;         // its weight
+    int64_t rows, columns;  // of the filter
+    int64_t x_row, x_column, x_pixel, w_row;
+    Target to;
+};
+
+// Keeps a compiler from loading the vector again at every use, as it otherwise prefers to.
+LISSOME_INLINE Vec in_register(Vec a) {
+#if LISSOME_ISA_avx512
+    asm("" : "+v"(a));
+#elif LISSOME_ISA_avx2
+    asm("" : "+x"(a));
+#elif LISSOME_ISA_neon
+    asm("" : "+w"(a));
+#endif
+    return a;
+}
+
+// One row of S neighbouring taps: each input is loaded once, for all pixels that it concerns. D: pixels between
+// windows.
+template <int T, int D, int S>
+LISSOME_INLINE void taps(Sums<T, 1>& sums, const float* x, const float* w) {
+    Vec weight[S];
+    LISSOME_UNROLL
+    for (int s = 0; s < S; ++s) {
+        weight[s] = load(w + s * kLanes);
+    }
+#pragma GCC unroll 40
+    for (int j = 0; j < (T - 1) * D + S; ++j) {
+        const Vec input = in_register(load(x + j * kLanes));
+        LISSOME_UNROLL
+        for (int s = 0; s < S; ++s) {
+            if (j >= s && (j - s) % D == 0 && (j - s) / D < T) {
+                sums.at[(j - s) / D][0] = fma(input, weight[s], sums.at[(j - s) / D][0]);
+            }
+        }
+    }
+}
+
+// Taps of any number and dilation, one by one. D = 0: windows at a distance known only at run time.
+template <int T, int D>
+LISSOME_INLINE void any_taps(Sums<T, 1>& sums, const PixelRun& run, const float* x, const float* w) {
+    for (int64_t s = 0; s < run.columns; ++s) {
+        const Vec weight = load(w + s * kLanes);
+        LISSOME_UNROLL
+        for (int i = 0; i < T; ++i) {
+            const Vec input = load(x + s * run.x_column + i * (D == 0 ? run.x_pixel : D * kLanes));
+            sums.at[i][0] = fma(input, weight, sums.at[i][0]);
+        }
+    }
+}
+
+// S: taps in a row of the filter, or 0 for any_taps.
+template <int T, int D, int S>
+static void pixels(const PixelRun& run) {
+    Sums<T, 1> sums;
+    start(sums, run.to);
+    for (int64_t r = 0; r < run.rows; ++r) {
+        const float *x = run.x + r * run.x_row, *w = run.w + r * run.w_row;
+        if constexpr (S > 0) {
+            taps<T, D, S>(sums, x, w);
+        } else {
+            any_taps<T, D>(sums, run, x, w);
+        }
+    }
+    finish(sums, run.to);
+}
+
+using RunFunction = void (*)(const PixelRun& run);
+
+struct RunTable {
+    RunFunction of[kRun + 1];
+    int64_t widest;
+};
+
+template <int T, int D, int S>
+static constexpr void fill(RunTable& table) {
+    if constexpr (T > 0) {
+        table.of[T] = pixels<T, D, S>;
+        fill<T - 1, D, S>(table);
+    }
+}
+
+template <int D, int S>
+static constexpr RunTable make_table() {
+    constexpr int kWidest = D == 0 ? 4 : kRun;
+    RunTable table{};
+    table.widest = kWidest;
+    fill<kWidest, D, S>(table);
+    return table;
+}
+
+template <int D, int S>
+static constexpr RunTable kTable = make_table<D, S>();
+
+template <int D>
+static const RunTable* table_for(const ConvShape& s) {
+    return s.dilation_w > 1 ? &kTable<D, 0> : s.s == 3 ? &kTable<D, 3> : s.s == 5 ? &kTable<D, 5> : &kTable<D, 0>;
+}
+
+static const RunTable* run_table(const ConvShape& s) {
+    return s.stride_w == 1 ? table_for<1>(s) : s.stride_w == 2 ? table_for<2>(s) : &kTable<0, 0>;
+}
+
+struct Planes {
+    const ConvShape* s;
+    int64_t blocks, rows, tiles;  // channel blocks; output rows in a task; tasks of a plane
+    Range inner;                  // output columns whose whole window lies in the image
+};
+
+static Planes planes_of(const ConvShape& s) {
+    Planes l;
+    l.s = &s;
+    l.blocks = ceil_div(s.c, kLanes);
+    const int64_t tiles = least(s.p, ceil_div(s.p * s.q * s.r * s.s, kTaskWork));
+    l.rows = ceil_div(s.p, tiles);
+    l.tiles = ceil_div(s.p, l.rows);
+    l.inner = {outputs_reached(-s.pad_left, s.stride_w, s.w, s.q).begin,
+               outputs_reached((s.s - 1) * s.dilation_w - s.pad_left, s.stride_w, s.w, s.q).end};
+    return l;
+}
+
+// One output row, from its leftmost input and weight.
+static void output_row(const ConvShape& s, const Range& inner, const RunTable& table, const PixelRun& first) {
+    for (int64_t q = 0; q < s.q;) {
+        const int64_t left = q * s.stride_w - s.pad_left;
+        PixelRun run = first;
+        run.to.y += q * kLanes;
+        run.to.residual = first.to.residual ? first.to.residual + q * kLanes : nullptr;
+        if (q >= inner.begin && q < inner.end) {
+            const int64_t width = inner.end - q, count = ceil_div(width, ceil_div(width, table.widest));
+            run.columns = s.s;
+            run.x += left * kLanes;
+            table.of[count](run);
+            q += count;
+            continue;
+        }
+        const Range columns = taps_inside(left, s.s, s.dilation_w, s.w);
+        run.columns = columns.end - columns.begin;
+        if (run.columns > 0) {
+            run.x += (left + columns.begin * s.dilation_w) * kLanes;
+            run.w += columns.begin * kLanes;
+        }
+        pixels<1, 1, 0>(run);
+        ++q;
+    }
+}
+
+static int64_t tasks(const Shape& shape, int) {
+    const Planes l = planes_of(shape.conv);
+    return shape.conv.n * l.blocks * l.tiles;
+}
+
+static void run(const Call& call, int64_t begin, int64_t end, int) {
+    const ConvShape& s = call.shape->conv;
+    const Planes l = planes_of(s);
+    const RunTable& table = *run_table(s);
+    for (int64_t task = begin; task < end; ++task) {
+        const int64_t plane = task / l.tiles, block = plane % l.blocks, tile = task % l.tiles;
+        for (int64_t p = tile * l.rows; p < least(s.p, (tile + 1) * l.rows); ++p) {
+            const int64_t top = p * s.stride_h - s.pad_top, at = (plane * s.p + p) * s.q * kLanes;
+            const Range rows = taps_inside(top, s.r, s.dilation_h, s.h);
+            PixelRun run;
+            run.rows = rows.end - rows.begin;
+            run.x = call.in[0] + plane * s.h * s.w * kLanes;
+            run.x += run.rows > 0 ? (top + rows.begin * s.dilation_h) * s.w * kLanes : 0;
+            run.w = call.weights.dense + (block * s.r + rows.begin) * s.s * kLanes;
+            run.x_row = s.dilation_h * s.w * kLanes;
+            run.x_column = s.dilation_w * kLanes;
+            run.x_pixel = s.stride_w * kLanes;
+            run.w_row = s.s * kLanes;
+            run.to = {call.out[0] + at,
+                      0,
+                      call.bias ? call.bias + block * kLanes : nullptr,
+                      call.in[1] ? call.in[1] + at : nullptr,
+                      false,
+                      &call.activation};
+            output_row(s, l.inner, table, run);
+        }
+    }
+}
+
+static int64_t no_workspace(const Shape&, int) {
+    return 0;
+}
+
+const Kernel conv_f32_depthwise = {LISSOME_NAME("conv_f32_depthwise"),
+                                   Op::conv,
+                                   Isa::LISSOME_ISA,
+                                   Form::blocks,
+                                   0,
+                                   no_workspace,
+                                   {{tasks, run}, {nullptr, nullptr}},
+                                   kLanes,
+                                   kLanes,
+                                   true,
+                                   nullptr,
+                                   0,
+                                   true};
+
+}  // namespace lissome::LISSOME_ISA
