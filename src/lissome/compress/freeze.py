@@ -9,7 +9,7 @@ from torch import nn
 from lissome.compress.apply import baked_copy, coded_parameters
 from lissome.compress.recipe import Recipe
 from lissome.errors import WeightError
-from lissome.graph.passes import fold_batch_norm
+from lissome.graph.passes import simplify
 from lissome.graph.trace import export
 from lissome.network import Network
 from lissome.weights import CodedWeight, Dense
@@ -41,7 +41,7 @@ def freeze(
         if 0 in weight.shape:
             raise WeightError(f"{name!r} has shape {weight.shape}: an empty layer computes nothing; leave it out")
     free = {n: w.values for n, w in weights.items() if isinstance(w, Dense) and w.format == "float32"}
-    graph, folded = fold_batch_norm(traced.graph, free)
+    graph, folded = simplify(traced.graph, free, {name: weight.shape for name, weight in weights.items()})
     kept = {name: Dense(folded[name]) if name in folded else weights[name] for name in graph.parameters}
     return Network(graph, kept, recipe.to_toml() if recipe is not None else "")
 

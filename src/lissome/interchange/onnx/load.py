@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lissome.errors import GraphError, WeightError
 from lissome.graph.ir import Extent, Graph, Node
+from lissome.graph.passes import Values, simplify
 from lissome.interchange.onnx import files
 from lissome.interchange.onnx.translate import Source, Translation, model_source
 from lissome.network import Network
@@ -87,7 +88,6 @@ def _network(source: Source, nodes: tuple[Node, ...], walks: Sequence[Translatio
     inputs = tuple(spec for spec in source.inputs if spec.dtype == "float32" or spec.name in read)
     fed = {spec.name for spec in inputs}
     used = dict.fromkeys(name for name in (*(n for node in nodes for n in node.inputs), *outputs) if name in values)
-    weights: dict[str, CodedWeight] = {}
     for name in used:
         if name in fed:
             raise GraphError(f"input {name!r} is a constant too")
@@ -96,8 +96,22 @@ def _network(source: Source, nodes: tuple[Node, ...], walks: Sequence[Translatio
                 raise GraphError(
                     f"the constant {name!r} depends on the batch; fix the batch of every input: shapes={{…}}"
                 )
-        weights[name] = coded(name, values[name], walks[0].coded.get(name))
-    return Network(Graph(nodes, inputs, outputs, tuple(used)), weights)
+    weights = {name: coded(name, values[name], walks[0].coded.get(name)) for name in used}
+    free = {name: weight.values for name, weight in weights.items() if isinstance(weight, Dense)}
+    extents = {name: weight.shape for name, weight in weights.items()}
+    graph, changed = simplify(Graph(nodes, inputs, outputs, tuple(used)), free, extents)
+    return Network(graph, {name: _kept(name, weights, changed) for name in graph.parameters})
+
+
+def _kept(name: str, weights: Mapping[str, CodedWeight], changed: Values) -> CodedWeight:
+    """The weight as it was stored, or as a rewrite of the graph left it."""
+    weight = weights.get(name)
+    if weight is not None and (not isinstance(weight, Dense) or changed[name] is weight.values):
+        return weight
+    try:
+        return Dense(changed[name])
+    except WeightError as error:
+        raise WeightError(f"weight {name!r}: {error}") from None
 
 
 def coded(name: str, value: NDArray[Any], codes: tuple[NDArray[Any], NDArray[np.float32]] | None = None) -> CodedWeight:

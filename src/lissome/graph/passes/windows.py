@@ -1,0 +1,86 @@
+"""Paddings join what reads them; means over pixels and channel shuffles become one operator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+
+from lissome.graph import attributes
+from lissome.graph.ir import Node
+from lissome.graph.passes.rewrite import Rule, View
+from lissome.graph.rules.movement import permutation
+
+_POSITIVE: Final = ("Relu", "Sigmoid", "HardSigmoid", "Exp", "Softmax", "Softplus")  # never below zero
+
+
+def _padded(view: View, node: Node) -> Node | None:
+    """A padding with zeros joins a convolution, an average that counts it, or a maximum over what is never negative."""
+    pad = view.made(node.inputs[0], "Pad")
+    if pad is None or pad.attributes.get("mode", "constant") != "constant" or pad.attributes.get("value", 0.0) != 0:
+        return None
+    pads = attributes.int_list(pad, "pads")
+    rank = len(pads) // 2
+    begins, ends = pads[:rank], pads[rank:]
+    own = attributes.ints(node, "pads", 2 * (rank - 2), (0,) * (2 * (rank - 2)))
+    if any((*begins[:2], *ends[:2])) or min(pads) < 0 or rank not in (3, 4):
+        return None
+    total = tuple(a + b for a, b in zip((*begins[2:], *ends[2:]), own, strict=True))
+    found = {**node.attributes, "pads": total}
+    if node.op != "Conv" and (any(own) or not _pooled(view, node, pad, total)):
+        return None
+    if node.op == "AveragePool":
+        found["count_include_pad"] = 1
+    return Node(node.op, node.name, (pad.inputs[0], *node.inputs[1:]), node.outputs, found)
+
+
+def _pooled(view: View, node: Node, pad: Node, total: tuple[int, ...]) -> bool:
+    """Whether a pooling means the same with this padding of its own."""
+    kernel = attributes.int_list(node, "kernel_shape")
+    plain = not node.attributes.get("ceil_mode", 0) and "dilations" not in node.attributes
+    small = all(amount < extent for amount, extent in zip(total, kernel * 2, strict=True))
+    maker = view.maker.get(pad.inputs[0])
+    positive = maker is not None and (
+        maker.op in _POSITIVE or (maker.op == "Clip" and attributes.real(maker, "min", -1.0) >= 0)
+    )
+    return plain and small and (node.op == "AveragePool" or positive)
+
+
+def _pixel_mean(view: View, node: Node) -> Node | list[Node] | None:
+    """ReduceMean over all pixels: a GlobalAveragePool, and a Flatten where the axes are dropped."""
+    shape = view.shapes[node.inputs[0]]
+    if len(shape) != 4 or attributes.axes(node, "axes", 4) not in ((2, 3), (3, 2)):
+        return None
+    if attributes.flag(node, "keepdims", 1):
+        return Node("GlobalAveragePool", node.name, node.inputs, node.outputs)
+    pooled = view.fresh(f"{node.name}.pooled")
+    return [
+        Node("GlobalAveragePool", pooled, node.inputs, (pooled,)),
+        Node("Flatten", node.name, (pooled,), node.outputs, {"axis": 1}),
+    ]
+
+
+def _shuffle(view: View, node: Node) -> Node | None:
+    """Channels as groups × each, transposed, and channels again (ShuffleNet): a Gather of channels in that order."""
+    transpose = view.alone(node.inputs[0], "Transpose")
+    apart = view.alone(transpose.inputs[0], "Reshape") if transpose is not None else None
+    if transpose is None or apart is None:
+        return None
+    x, parts, y = (view.shapes[name] for name in (apart.inputs[0], apart.outputs[0], node.outputs[0]))
+    if x != y or len(x) < 2 or parts[:1] != x[:1] or parts[3:] != x[2:] or len(parts) != len(x) + 1:
+        return None
+    if permutation(transpose, parts) != (0, 2, 1, *range(3, len(parts))):
+        return None
+    order = np.arange(x[1]).reshape(parts[1], parts[2]).T.reshape(-1)
+    found = {"axis": 1, "indices": tuple(int(channel) for channel in order)}
+    return Node("Gather", node.name, apart.inputs, node.outputs, found)
+
+
+WINDOWS: Final[Mapping[str, Sequence[Rule]]] = {
+    "AveragePool": (_padded,),
+    "Conv": (_padded,),
+    "MaxPool": (_padded,),
+    "ReduceMean": (_pixel_mean,),
+    "Reshape": (_shuffle,),
+}
