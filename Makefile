@@ -74,7 +74,7 @@ test-sanitize: env
 	PYTHON=$(abspath $(BIN)/python) bash tools/test_sanitize.sh
 
 fuzz: env
-	$(BIN)/python bench/fuzz.py --quick
+	$(BIN)/python bench/fuzz.py --cases 10000
 
 bench: env bench-env
 	$(BIN)/python bench/deep_compression.py
