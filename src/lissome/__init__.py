@@ -26,6 +26,7 @@ _HOME: Final = {
     "inspect": "lissome.pack.inspect",
     "compile": "lissome.api",
     "from_caffe": "lissome.interchange.caffe",
+    "export_onnx": "lissome.interchange.onnx",
     "from_onnx": "lissome.interchange.onnx",
     "Engine": "lissome.runtime.engine",
 }
@@ -53,6 +54,7 @@ __all__ = [  # written out: type checkers do not run code
     "compress_",
     "data",
     "errors",
+    "export_onnx",
     "freeze",
     "from_caffe",
     "from_onnx",
@@ -77,7 +79,7 @@ if TYPE_CHECKING:
     from lissome.compress.recipe import Recipe, Stage
     from lissome.graph import Graph
     from lissome.interchange.caffe import from_caffe
-    from lissome.interchange.onnx import from_onnx
+    from lissome.interchange.onnx import export_onnx, from_onnx
     from lissome.network import Network
     from lissome.pack.arrange import arrange
     from lissome.pack.container import load, save

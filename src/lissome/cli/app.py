@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 import typer
 
 import lissome
-from lissome.cli import compress, demo, evaluate, inspect, list, run, tune
+from lissome.cli import compress, demo, evaluate, export, inspect, list, run, tune
 
 _VERBS: Final[tuple[Callable[..., None], ...]] = (
     demo.demo,
@@ -16,6 +16,7 @@ _VERBS: Final[tuple[Callable[..., None], ...]] = (
     inspect.inspect,
     run.run,
     evaluate.evaluate,
+    export.export,
     tune.tune,
     list.list_,
 )

@@ -102,15 +102,24 @@ def rewrite(
         nodes: list[Node] = []
         found = False
         for node in graph.nodes:
-            made = next(filter(None, (rule(view, node) for rule in rules.get(node.op, ()))), None)
-            found = found or made is not None
-            nodes += [node] if made is None else [made] if isinstance(made, Node) else made
+            made = _apply(view, node, rules.get(node.op, ()))
+            found = found or made != [node]
+            nodes += made
         if not found:
             return graph, {name: value for name, value in values.items() if name in graph.parameters}
         parameters = (*graph.parameters, *(name for name in view.new if name not in graph.parameters))
         extents = {**extents, **{name: value.shape for name, value in view.new.items()}}
         graph = remove_dead(Graph(tuple(nodes), graph.inputs, graph.outputs, parameters))
         values = view.new
+
+
+def _apply(view: View, node: Node, rules: Sequence[Rule]) -> list[Node]:
+    """What the first rule that fits makes of a node, or the node."""
+    for rule in rules:
+        made = rule(view, node)
+        if made is not None:
+            return [made] if isinstance(made, Node) else list(made)
+    return [node]
 
 
 def remove_dead(graph: Graph) -> Graph:

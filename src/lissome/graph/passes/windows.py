@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from lissome.graph import attributes
-from lissome.graph.ir import Node
+from lissome.graph.ir import Attribute, Node
 from lissome.graph.passes.rewrite import Rule, View
 from lissome.graph.rules.movement import permutation
 
@@ -27,7 +27,7 @@ def _padded(view: View, node: Node) -> Node | None:
     if any((*begins[:2], *ends[:2])) or min(pads) < 0 or rank not in (3, 4):
         return None
     total = tuple(a + b for a, b in zip((*begins[2:], *ends[2:]), own, strict=True))
-    found = {**node.attributes, "pads": total}
+    found: dict[str, Attribute] = {**node.attributes, "pads": total}
     if node.op != "Conv" and (any(own) or not _pooled(view, node, pad, total)):
         return None
     if node.op == "AveragePool":
@@ -73,7 +73,7 @@ def _shuffle(view: View, node: Node) -> Node | None:
     if permutation(transpose, parts) != (0, 2, 1, *range(3, len(parts))):
         return None
     order = np.arange(x[1]).reshape(parts[1], parts[2]).T.reshape(-1)
-    found = {"axis": 1, "indices": tuple(int(channel) for channel in order)}
+    found: dict[str, Attribute] = {"axis": 1, "indices": tuple(int(channel) for channel in order)}
     return Node("Gather", node.name, apart.inputs, node.outputs, found)
 
 

@@ -13,7 +13,7 @@ from lissome.network import Network
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-__all__ = ["from_onnx"]
+__all__ = ["export_onnx", "from_onnx"]
 
 
 def from_onnx(
@@ -40,6 +40,24 @@ def from_onnx(
         raise _missing(error, "ls.from_onnx") from error
     given = {name: tuple(shape) for name, shape in (shapes or {}).items()}
     return load(path_or_bytes, given, constants or {})
+
+
+def export_onnx(net: Network, path: str | os.PathLike[str], *, external: bool | None = None) -> int:
+    """Write `net` as an ONNX model of operator set 20 and return how many bytes that took.
+
+    Inputs and outputs keep their names, and the batch stays open. Weights whose values lie on a grid of int8 codes are
+    written as these codes behind a DequantizeLinear; all others are dense float32. external: whether weights go to a
+    file beside the model, ``path.data``; when None, only where they are too many for one file (2 GiB). Each file
+    appears whole or not at all, the weights first.
+
+    Raises UnsupportedShape for a graph that operator set 20 cannot say, OSError when the disk refuses, and MissingExtra
+    without the package onnx.
+    """
+    try:
+        from lissome.interchange.onnx.save import save
+    except ModuleNotFoundError as error:
+        raise _missing(error, "ls.export_onnx") from error
+    return save(net, path, external=external)
 
 
 def _missing(error: ModuleNotFoundError, needed_by: str) -> ImportError:

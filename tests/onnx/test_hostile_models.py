@@ -9,18 +9,10 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from onnx_models import load, matmul, model, nested, node, reals
 
 import lissome as ls
 from lissome.errors import FormatError, GraphError, UnsupportedShape, WeightError
-from models import load, model, reals
-
-
-def node(op, inputs, outputs, name="", **attributes):
-    return helper.make_node(op, inputs, outputs, name, **attributes)
-
-
-def matmul(weight):
-    return model([node("MatMul", ["x", "w"], ["y"], "fc")], {"x": ["N", 3]}, ["y"], {"w": weight})
 
 
 @pytest.fixture(autouse=True)
@@ -209,24 +201,6 @@ def test_other_bytes():
     """Bytes that are no protobuf at all."""
     with pytest.raises(FormatError, match="not an ONNX model"):
         ls.from_onnx(b"\x89PNG\r\n\x1a\n" + bytes(range(256)))
-
-
-def nested(depth):
-    """An If inside an If inside an If, …"""
-    value = helper.make_tensor_value_info("inner", TensorProto.FLOAT, None)
-    graph = helper.make_graph([node("Relu", ["x"], ["inner"])], "deepest", [], [value])
-    for level in range(depth):
-        out = f"out{level}"
-        value = helper.make_tensor_value_info(out, TensorProto.FLOAT, None)
-        other = helper.make_graph([node("Neg", ["x"], [out])], "other", [], [value])
-        inner = node("If", ["c"], [out], f"if{level}", then_branch=graph, else_branch=other)
-        graph = helper.make_graph([inner], f"level{level}", [], [value])
-    return model(
-        [node("If", ["c"], ["y"], "outer", then_branch=graph, else_branch=other)],
-        {"x": [2]},
-        ["y"],
-        {"c": np.array(True)},
-    )
 
 
 def test_nesting():

@@ -6,12 +6,12 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from onnx_models import load, model, reals
 
 import lissome as ls
 from lissome.errors import FormatError, GraphError, UnsupportedShape
 from lissome.runtime import reference
 from lissome.weights import Codebook, Dense
-from models import load, model, reals
 
 RNG = np.random.default_rng(4)
 

@@ -1,0 +1,63 @@
+"""lissome export: a network as an ONNX model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import lissome as ls
+from lissome.cli.console import Json, print_json
+from lissome.errors import RecipeError
+from lissome.network import Network
+
+
+def export(
+    net: Annotated[
+        str,
+        typer.Argument(
+            help="A .liss or .onnx file, a network's name (lissome list models), module:function or file.py:function."
+        ),
+    ],
+    *,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The .onnx file to write.", dir_okay=False)],
+    shape: Annotated[
+        str | None, typer.Option("--shape", help="Of one input of a torch network, without the batch, as 3x224x224.")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="Trained weights of a torch network (safetensors).", exists=True, dir_okay=False)
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Write NET as an ONNX model that ONNX Runtime runs with equal results; quantized weights stay codes.
+
+    A torch network without --weights has random ones. Naming a Python file or module of your own runs it.
+    """
+    network = _read(net) if Path(net).suffix in (".liss", ".onnx") else _traced(net, shape, weights)
+    size = ls.export_onnx(network, output)
+    if json:
+        print_json({"file": str(output), "bytes": size, "parameters": network.parameters})
+    else:
+        print(f"{output}: {size:,} bytes, {network.parameters:,} parameters")
+
+
+def _read(path: str) -> Network:
+    return ls.from_onnx(path) if path.endswith(".onnx") else ls.load(path)
+
+
+def _traced(name: str, shape: str | None, weights: Path | None) -> Network:
+    import torch
+
+    from lissome.models.user import load_weights_, resolve
+
+    extents = [int(extent) for extent in (shape or "").split("x") if extent.isascii() and extent.isdigit()]
+    if not extents or "x".join(map(str, extents)) != shape:
+        raise RecipeError(
+            f"--shape is {shape!r}; a torch network needs the shape of one input, as in --shape 3x224x224"
+        )
+    torch.manual_seed(0)
+    model = resolve(name)
+    if weights is not None:
+        load_weights_(model, weights)
+    return ls.freeze(model, example=torch.zeros(1, *extents))
