@@ -149,6 +149,12 @@ def _dense_cost(layer: Layer) -> float:
     return shape.n * vectors * shape.p * shape.q * shape.depth
 
 
+def _im2col_cost(layer: Layer) -> float:
+    """Few filters in each of many groups leave the rows of a tile empty."""
+    groups, filters = layer.shape.groups, layer.shape.k // layer.shape.groups
+    return 1.15 * _macs(layer) * (1 + 16 / filters if groups > 1 else 1)
+
+
 def _direct_cost(layer: Layer) -> float:
     """A plain image of few channels has to be put into blocks first."""
     shape = layer.shape
@@ -171,8 +177,8 @@ ALGORITHMS: Final = (
         lambda layer: 1.1 * _dense_cost(layer),
         ints=_scheduled(plain=True),
     ),
-    Algorithm("depthwise", "conv_f32_depthwise", _only_depthwise, _pack_blocks, lambda layer: 1.3 * _macs(layer)),
-    Algorithm("im2col", "conv_f32_im2col", _any, _pack_filters, lambda layer: _macs(layer) * 1.15),
+    Algorithm("depthwise", "conv_f32_depthwise", _only_depthwise, _pack_blocks, lambda layer: 1.2 * _macs(layer)),
+    Algorithm("im2col", "conv_f32_im2col", _any, _pack_filters, _im2col_cost),
     # Measured by bench/sparse_break_even.py against im2col: level at a density of 0.3.
     Algorithm(
         "sparse", "conv_f32_sparse", _any, _pack_taps, lambda layer: _macs(layer) * layer.density * 4.3, sparse=True
