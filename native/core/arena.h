@@ -4,8 +4,9 @@
 #include <cstddef>
 #include <memory>
 #include <mutex>
-#include <new>
 #include <vector>
+
+#include "core/lines.h"
 
 namespace lissome {
 
@@ -13,15 +14,15 @@ constexpr size_t kAlignment = 64;
 
 class Arena {
   public:
-    explicit Arena(size_t bytes)
-        : data_(static_cast<std::byte*>(::operator new(bytes + kAlignment, std::align_val_t{kAlignment}))) {}
-    ~Arena() { ::operator delete(data_, std::align_val_t{kAlignment}); }
+    explicit Arena(size_t bytes) : bytes_(bytes + kAlignment), data_(static_cast<std::byte*>(allocate_lines(bytes_))) {}
+    ~Arena() { free_lines(data_, bytes_); }
     Arena(const Arena&) = delete;
     Arena& operator=(const Arena&) = delete;
 
     std::byte* data() const noexcept { return data_; }
 
   private:
+    size_t bytes_;
     std::byte* data_;
 };
 

@@ -4,11 +4,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <new>
 #include <span>
 #include <vector>
 
 #include "core/kernel.h"
+#include "core/lines.h"
 
 namespace lissome {
 
@@ -23,18 +23,6 @@ struct SparseSource {
 
 // Throws std::invalid_argument unless every position and code is in range.
 void check_source(const SparseSource& source);
-
-// Whole cache lines: no vector that a kernel loads from the start of a panel lies across two.
-template <class T>
-struct LineAllocator {
-    using value_type = T;
-    LineAllocator() = default;
-    template <class U>
-    LineAllocator(const LineAllocator<U>&) noexcept {}  // NOLINT: containers rebind allocators
-    T* allocate(size_t count) { return static_cast<T*>(::operator new(count * sizeof(T), std::align_val_t{64})); }
-    void deallocate(T* p, size_t) noexcept { ::operator delete(p, std::align_val_t{64}); }
-    bool operator==(const LineAllocator&) const = default;
-};
 
 class Packed {
   public:
