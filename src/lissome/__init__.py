@@ -36,6 +36,7 @@ _MODULES: Final = {
     "schedule": "lissome.compress.schedule",
     "models": "lissome.models",
     "data": "lissome.data",
+    "hardware": "lissome.hardware",
     "train": "lissome.train",
     "weights": "lissome.weights",
     "errors": "lissome.errors",
@@ -58,6 +59,7 @@ __all__ = [  # written out: type checkers do not run code
     "freeze",
     "from_caffe",
     "from_onnx",
+    "hardware",
     "inspect",
     "load",
     "models",
@@ -71,7 +73,7 @@ __all__ = [  # written out: type checkers do not run code
 ]
 
 if TYPE_CHECKING:
-    from lissome import data, errors, models, train, weights
+    from lissome import data, errors, hardware, models, train, weights
     from lissome.api import compile
     from lissome.compress import prune, schedule, share
     from lissome.compress.apply import bake_, compress_, uncompress_

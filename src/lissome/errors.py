@@ -9,6 +9,7 @@
     ├── LimitError       a file that needs more memory than the caller allows
     ├── TrainingError    a training run that diverged
     ├── UnsupportedShape a kernel or an engine that refuses a shape, dtype or operator (also a ValueError)
+    ├── HardwareError    a machine with impossible figures, or a layer that does not fit it (also a ValueError)
     ├── DataError        a data set that is missing or damaged
     ├── NativeMissing    the compiled part of lissome is absent (also an ImportError)
     └── MissingExtra     an optional dependency is absent (also an ImportError)
@@ -53,6 +54,10 @@ class TrainingError(LissomeError):
 
 class UnsupportedShape(LissomeError, ValueError):
     """An engine or kernel refuses a shape, dtype or operator."""
+
+
+class HardwareError(LissomeError, ValueError):
+    """A machine of the hardware models has impossible figures, or a layer does not fit its memories."""
 
 
 class DataError(LissomeError):

@@ -1,0 +1,243 @@
+"""What a network asks of a machine: per node the multiply-adds, non-zeros, bits of weights and elements that move.
+
+Every hardware model reads this and nothing else, so that a cost is a cost of the file that is shipped. Nodes without a
+matrix product are counted and listed too; parameters that are no weights of a product (biases, batch norm) are counted
+with the node that reads them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lissome.errors import HardwareError
+from lissome.graph import shapes
+from lissome.graph.conv_shape import ConvShape, Shape
+from lissome.graph.ir import Node
+from lissome.network import Network
+from lissome.weights import Codebook, CodedWeight, Dense, Sparse
+from lissome.weights.formats import ITEMSIZE
+
+# Operators that compute nothing: they rename or move elements.
+MOVEMENT: Final = frozenset(
+    {"Concat", "Dropout", "Expand", "Flatten", "Gather", "Identity", "Pad", "Reshape"}
+    | {"Slice", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze"}
+)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One node of a network at one batch.
+
+    product: its matrix product as a convolution (a Gemm is one of 1×1 windows), None for a node that has none. An LSTM
+    is one product of 4·hidden outputs from input and state, done `repeats` times one after another.
+    operations: of all else, one for each output and each element of its window.
+    weight: the product's weight, None for a product of two activations. parameters: elements of all its parameters.
+    inputs, outputs: elements of activations read and written. input_density: share of its inputs that is not zero.
+    """
+
+    name: str
+    op: str
+    inputs: int
+    outputs: int
+    operations: int = 0
+    product: ConvShape | None = None
+    repeats: int = 1
+    weight: CodedWeight | None = None
+    parameters: int = 0
+    input_density: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.input_density <= 1:
+            raise HardwareError(
+                f"layer {self.name!r}: a density of activations is from 0 to 1, not {self.input_density}"
+            )
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds of the dense product, padding included."""
+        return self.product.macs * self.repeats if self.product else 0
+
+    @property
+    def weights(self) -> int:
+        """Weights of the product, zeros included."""
+        return math.prod(self.weight.shape) if self.weight else 0
+
+    @property
+    def nonzeros(self) -> int:
+        """Weights of the product that are stored."""
+        return self.weight.nnz if self.weight else 0
+
+    @property
+    def density(self) -> float:
+        """Share of the product's weights that is stored; 1 where there are none."""
+        return self.nonzeros / self.weights if self.weights else 1.0
+
+    @property
+    def useful_macs(self) -> int:
+        """Multiply-adds of stored weights with inputs that are not zero."""
+        return round(self.macs * self.density * self.input_density)
+
+    @property
+    def bits(self) -> int:
+        """Bits of one stored weight: of its format, or of its code."""
+        return _bits(self.weight) if self.weight else 0
+
+    @property
+    def dense_bits(self) -> int:
+        """Bits of the weights when each, zero or not, is kept at `bits`."""
+        return self.weights * self.bits
+
+    @property
+    def coded_bits(self) -> int:
+        """Bits of the stored weights, their table and, for a sparse one, their places: a bit a weight or 4-bit runs."""
+        stored = self.nonzeros * self.bits + _table_bits(self.weight)
+        places = min(self.weights, 4 * (self.nonzeros + self.weights // 16)) if isinstance(self.weight, Sparse) else 0
+        return stored + places
+
+
+@dataclass(frozen=True)
+class Workload:
+    """All layers of a network at one batch, in order; `title` for tables."""
+
+    layers: tuple[Layer, ...]
+    batch: int = 1
+    title: str = "network"
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds of all layers, dense."""
+        return sum(layer.macs for layer in self.layers)
+
+    @property
+    def useful_macs(self) -> int:
+        """Multiply-adds of all layers that a machine could not skip."""
+        return sum(layer.useful_macs for layer in self.layers)
+
+
+def count(
+    network: Network, *, batch: int = 1, input_density: Mapping[str, float] | None = None, title: str = "network"
+) -> Workload:
+    """The workload of `network` at `batch`.
+
+    input_density: share of non-zero inputs by the name of a node; 1 where none is given.
+    Raises UnsupportedShape for operators that a graph does not have, HardwareError for a density of no node.
+    """
+    given = dict(input_density or {})
+    unknown = given.keys() - {node.name for node in network.graph.nodes}
+    if unknown:
+        raise HardwareError(f"input_density names {sorted(unknown)}, which are no nodes of the network")
+    found = shapes.infer(network.graph, {name: weight.shape for name, weight in network.weights.items()}, batch)
+    sizes = {name: tuple(int(extent) for extent in spec.shape) for name, spec in found.items()}
+    layers = tuple(_layer(node, network, sizes, given.get(node.name, 1.0)) for node in network.graph.nodes)
+    return Workload(layers, batch, title)
+
+
+def fully_connected(name: str, weight: CodedWeight, *, batch: int = 1, input_density: float = 1.0) -> Layer:
+    """A layer of its own: y (batch, n) = x (batch, k) · wᵀ with `weight` (n, k)."""
+    n, k = weight.shape
+    product = ConvShape(batch, k, 1, 1, n, 1, 1)
+    return Layer(name, "Gemm", batch * k, batch * n, 0, product, 1, weight, n * k, input_density)
+
+
+def _layer(node: Node, network: Network, sizes: Mapping[str, Shape], density: float) -> Layer:
+    read = [name for name in node.inputs if name]
+    inputs = sum(math.prod(sizes[name]) for name in read if name not in network.weights)
+    outputs = sum(math.prod(sizes[name]) for name in node.outputs)
+    parameters = sum(math.prod(sizes[name]) for name in read if name in network.weights)
+    product, repeats, weight = _product(node, network, sizes)
+    operations = 0 if product or node.op in MOVEMENT else outputs * _window(node)
+    return Layer(node.name, node.op, inputs, outputs, operations, product, repeats, weight, parameters, density)
+
+
+def _product(
+    node: Node, network: Network, sizes: Mapping[str, Shape]
+) -> tuple[ConvShape | None, int, CodedWeight | None]:
+    """The node's product as a convolution, how often it is done one after another, and its weight."""
+    if node.op not in ("Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM"):
+        return None, 1, None
+    x, w = sizes[node.inputs[0]], sizes[node.inputs[1]]
+    weight = network.weights.get(node.inputs[1])
+    if node.op == "Conv":
+        return shapes.conv_shape(node, x, w), 1, weight
+    if node.op == "ConvTranspose":
+        return shapes.conv_transpose_shape(node, x, w), 1, weight
+    if node.op == "LSTM":
+        return _lstm(node, network, sizes)
+    out = sizes[node.outputs[0]]
+    if len(x) == len(w) == 2:
+        rows, columns = out
+        return ConvShape(rows, math.prod(x) // rows, 1, 1, columns, 1, 1), 1, weight
+    deep, columns = x[-1], w[-1] if len(w) > 1 else 1
+    if len(w) <= 2:  # one matrix for every leading index
+        return ConvShape(math.prod(x) // deep, deep, 1, 1, columns, 1, 1), 1, weight
+    rows = x[-2] if len(x) > 1 else 1
+    return ConvShape(rows, deep, 1, 1, columns, 1, 1), math.prod(out) // (rows * columns), weight
+
+
+def _lstm(node: Node, network: Network, sizes: Mapping[str, Shape]) -> tuple[ConvShape, int, CodedWeight | None]:
+    (steps, batch, features), (directions, gates, hidden) = sizes[node.inputs[0]], sizes[node.inputs[2]]
+    parts = [network.weights.get(name) for name in node.inputs[1:3]]
+    weight = _Joined(tuple(part for part in parts if part)) if all(parts) else None
+    return ConvShape(batch, features + hidden, 1, 1, gates, 1, 1), steps * directions, weight
+
+
+@dataclass(frozen=True)
+class _Joined:
+    """The weights of input and state of an LSTM, counted as one: (directions · 4 · hidden, features + hidden)."""
+
+    parts: tuple[CodedWeight, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        directions, gates, _ = self.parts[0].shape
+        return directions * gates, sum(part.shape[2] for part in self.parts)
+
+    @property
+    def nnz(self) -> int:
+        return sum(part.nnz for part in self.parts)
+
+    @property
+    def nbytes(self) -> int:
+        return sum(part.nbytes for part in self.parts)
+
+    def to_dense(self) -> NDArray[np.float32]:
+        return np.concatenate([part.to_dense() for part in self.parts], axis=2).reshape(self.shape)
+
+    def describe(self) -> str:
+        return " and ".join(part.describe() for part in self.parts)
+
+
+def _window(node: Node) -> int:
+    """Elements that one output of a pooling node is made of; 1 for every other node."""
+    window = node.attributes.get("kernel_shape", ())
+    return math.prod(int(extent) for extent in window) if isinstance(window, tuple) else 1
+
+
+def _bits(weight: CodedWeight) -> int:
+    match weight:
+        case Dense(format=fmt):
+            return 8 * ITEMSIZE[fmt]
+        case Codebook():
+            return weight.bits
+        case Sparse(values=values):
+            return _bits(values)
+        case _Joined(parts=parts):
+            return max(_bits(part) for part in parts)
+    return max(1, -(-8 * weight.nbytes // max(1, weight.nnz)))  # a kind that this file does not know: what it holds
+
+
+def _table_bits(weight: CodedWeight | None) -> int:
+    match weight:
+        case Codebook(codebook=codebook, format=fmt):
+            return codebook.size * 8 * ITEMSIZE[fmt]
+        case Sparse(values=values):
+            return _table_bits(values)
+        case _Joined(parts=parts):
+            return sum(_table_bits(part) for part in parts)
+    return 0
