@@ -20,6 +20,7 @@ from lissome.runtime.tune import Kept, Measured, Tuner, default_path
 
 PLANS_KEPT: Final = 8
 EFFORTS: Final = ("off", "quick", "full")
+FLOAT32: Final = np.dtype(np.float32)
 
 
 class Engine:
@@ -50,6 +51,7 @@ class Engine:
         kept = Kept(default_path(), self.isa, self.threads) if tune != "off" else None
         self._prepared = Prepared(dict(kernels or {}), None if kept is None else Tuner(kept, tune, on_layer))
         self._plans: OrderedDict[int, Plan] = OrderedDict()
+        self._recent: tuple[dict[str, tuple[int, ...]], int] = ({}, 1)  # shapes of inputs and their batch
         self._lock = threading.Lock()
         self._plan(1)
 
@@ -80,8 +82,21 @@ class Engine:
 
         Raises UnsupportedShape for a missing or unknown input, another dtype or another shape.
         """
-        arrays, batch = self._check(inputs)
+        arrays, batch = self._known(inputs) or self._check(inputs)
         return self._execute(self._plan(batch), arrays, None)
+
+    def _known(self, inputs: Mapping[str, NDArray[np.float32]]) -> tuple[list[NDArray[np.float32]], int] | None:
+        """The same as _check for shapes that it passed the last time, in a microsecond."""
+        shapes, batch = self._recent
+        if not shapes or type(inputs) is not dict or len(inputs) != len(shapes):
+            return None
+        arrays = []
+        for name, shape in shapes.items():
+            array = inputs.get(name)
+            if type(array) is not np.ndarray or array.shape != shape or array.dtype is not FLOAT32:
+                return None
+            arrays.append(array if array.flags.c_contiguous else np.ascontiguousarray(array))
+        return arrays, batch
 
     def profile(self, batch: int = 1, repeats: int = 20) -> list[tuple[str, str, float]]:
         """Median seconds of each step over `repeats` runs on random inputs: (nodes, kernel, seconds)."""
@@ -142,6 +157,8 @@ class Engine:
                     )
                 batch = size if extent == "N" else batch
             arrays.append(np.ascontiguousarray(array))
+        shapes = {spec.name: array.shape for spec, array in zip(self.inputs, arrays, strict=True)}
+        self._recent = (shapes, batch or 1)
         return arrays, batch or 1
 
     def _execute(
