@@ -150,8 +150,8 @@ def _dense_cost(layer: Layer) -> float:
 
 
 def _im2col_cost(layer: Layer) -> float:
-    """Twice the multiply-adds: 1.15 times them in large layers, but its tensors are plain, and those of the layers around
-    it are not. Few filters in each of many groups leave the rows of a tile empty.
+    """Twice the multiply-adds: 1.15 times them in large layers, but its tensors are plain, and those of the layers
+    around it are not. Few filters in each of many groups leave the rows of a tile empty.
     """
     groups, filters = layer.shape.groups, layer.shape.k // layer.shape.groups
     return 2.0 * _macs(layer) * (1 + 16 / filters if groups > 1 else 1)
