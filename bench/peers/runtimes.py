@@ -10,8 +10,10 @@ Imported where they are used: a runtime that is absent or broken must not keep t
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -68,11 +70,7 @@ def open_ncnn(model: Path, x: NDArray[np.float32], threads: int) -> Run:
 
     param, weights = model.with_suffix(".ncnn.param"), model.with_suffix(".ncnn.bin")
     if _older(param, model):
-        shape = ",".join(map(str, x.shape))
-        pnnx = Path(sys.executable).with_name("pnnx")
-        _convert([str(pnnx), model.name, f"inputshape=[{shape}]", "fp16=0"], param, weights)
-        for suffix in (".pnnx.param", ".pnnx.bin", ".pnnx.onnx", ".pnnxsim.onnx", "_pnnx.py", "_ncnn.py"):
-            model.with_name(model.stem + suffix).unlink(missing_ok=True)
+        _by_pnnx(model, x.shape, param, weights)
     net = ncnn.Net()
     net.opt.num_threads = threads
     net.opt.use_vulkan_compute = False
@@ -132,6 +130,18 @@ def _mnn_tensor(mnn: Any, array: NDArray[np.float32]) -> Any:
 
 def _older(made: Path, source: Path) -> bool:
     return not made.exists() or made.stat().st_mtime < source.stat().st_mtime
+
+
+def _by_pnnx(model: Path, shape: tuple[int, ...], param: Path, weights: Path) -> None:
+    """Pnnx names what it writes by its own rules, eight files beside the model: in a folder of their own."""
+    extents = ",".join(map(str, shape))
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "net.onnx").symlink_to(model)
+        made = Path(folder) / "net.ncnn.param", Path(folder) / "net.ncnn.bin"
+        pnnx = Path(sys.executable).with_name("pnnx")
+        _convert([str(pnnx), "net.onnx", f"inputshape=[{extents}]", "fp16=0"], *made)
+        shutil.move(made[1], weights)
+        shutil.move(made[0], param)
 
 
 def _convert(command: list[str], *wanted: Path) -> None:

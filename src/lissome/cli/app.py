@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 import typer
 
 import lissome
-from lissome.cli import compress, demo, evaluate, export, inspect, list, run, tune
+from lissome.cli import compress, demo, evaluate, export, import_, inspect, list, run, tune
 
 _VERBS: Final[tuple[Callable[..., None], ...]] = (
     demo.demo,
@@ -17,6 +17,7 @@ _VERBS: Final[tuple[Callable[..., None], ...]] = (
     run.run,
     evaluate.evaluate,
     export.export,
+    import_.import_,
     tune.tune,
     list.list_,
 )
