@@ -11,9 +11,11 @@
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
+#include <list>
 #include <optional>
 #include <stdexcept>
 
+#include "bindings/buffer.h"
 #include "conv/pack.h"
 #include "executor/program.h"
 #include "executor/rules.h"
@@ -27,8 +29,6 @@ namespace {
 using Floats = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Codes = nb::ndarray<const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Positions = nb::ndarray<const int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-using Result = nb::ndarray<float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-using Times = nb::ndarray<double, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Extents16 = std::array<int64_t, 16>;
 
 template <class Array>
@@ -219,29 +219,41 @@ void bind_builder(nb::module_& m) {
             nb::arg("workers"), "Checks everything and returns the Program; ValueError for what does not fit.");
 }
 
-void run_program(const Program& program, const std::vector<Floats>& inputs, const std::vector<Result>& outputs,
-                 const std::optional<Times>& seconds) {
-    std::vector<const float*> from;
-    std::vector<float*> to;
-    const auto check = [](size_t found, const std::vector<int64_t>& wanted, size_t i) {
-        if (i >= wanted.size() || static_cast<int64_t>(found) != wanted[i]) {
-            throw std::invalid_argument("an input or output array has another size than its tensor");
+// The arrays of a run, in the order of the tensors they are for.
+template <class T>
+class Arrays {
+  public:
+    Arrays(nb::handle arrays, const std::vector<int64_t>& wanted) {
+        const nb::object items = nb::steal(PySequence_Fast(arrays.ptr(), "arrays come as a tuple or a list"));
+        if (!items.is_valid()) {
+            throw nb::python_error();
         }
-    };
-    for (size_t i = 0; i < inputs.size(); ++i) {
-        check(inputs[i].size(), program.input_elements(), i);
-        from.push_back(inputs[i].data());
+        PyObject** each = PySequence_Fast_ITEMS(items.ptr());
+        const auto count = static_cast<size_t>(PySequence_Fast_GET_SIZE(items.ptr()));
+        for (size_t i = 0; i < count; ++i) {
+            const Borrowed<T>& array = borrowed_.emplace_back(each[i]);
+            if (i >= wanted.size() || static_cast<int64_t>(array.size()) != wanted[i]) {
+                throw std::invalid_argument("an input or output array has another size than its tensor");
+            }
+            data_.push_back(array.data());
+        }
     }
-    for (size_t i = 0; i < outputs.size(); ++i) {
-        check(outputs[i].size(), program.output_elements(), i);
-        to.push_back(outputs[i].data());
-    }
-    if (seconds && seconds->size() != program.steps()) {
+    const std::vector<T*>& data() const { return data_; }
+
+  private:
+    std::list<Borrowed<T>> borrowed_;
+    std::vector<T*> data_;
+};
+
+void run_program(const Program& program, nb::handle inputs, nb::handle outputs, nb::handle seconds) {
+    const Arrays<const float> from(inputs, program.input_elements());
+    const Arrays<float> to(outputs, program.output_elements());
+    std::optional<Borrowed<double>> times;
+    if (!seconds.is_none() && times.emplace(seconds.ptr()).size() != program.steps()) {
         throw std::invalid_argument("one time for every step");
     }
-    double* times = seconds ? seconds->data() : nullptr;
     const nb::gil_scoped_release release;
-    program.run(from, to, times);
+    program.run(from.data(), to.data(), times ? times->data() : nullptr);
 }
 
 // Name, instruction set, panel width, channels in a block of input and output, whether it adds a residual.
@@ -268,7 +280,8 @@ void bind_engine(nb::module_& m) {
         .def_prop_ro("arena_bytes", &Program::arena_bytes, "Bytes of activations and workspace of one run.")
         .def_prop_ro("steps", &Program::steps, "Number of kernel calls in a run.")
         .def("run", &run_program, nb::arg("inputs"), nb::arg("outputs"), nb::arg("seconds").none(),
-             "Runs once without holding the GIL; adds each step's time to `seconds`.");
+             "Runs once without holding the GIL; adds each step's time to `seconds`. Tuples or lists of contiguous "
+             "float32 arrays, each of as many elements as its tensor; float64 for seconds.");
     m.def("kernels", &kernels,
           "Of every kernel that this processor runs: name, instruction set, panel width, channels in a block of input "
           "and of "

@@ -157,7 +157,8 @@ void Program::run(std::span<const float* const> inputs, std::span<float* const> 
         return reinterpret_cast<float*>(arena->data() + t.at) + t.skip;
     };
     CrewHold crew(threads_);
-    auto before = std::chrono::steady_clock::now();
+    using Clock = std::chrono::steady_clock;
+    auto before = seconds != nullptr ? Clock::now() : Clock::time_point{};
     for (size_t i = 0; i < steps_.size(); ++i) {
         const Step& step = steps_[i];
         Call call{};
@@ -180,7 +181,7 @@ void Program::run(std::span<const float* const> inputs, std::span<float* const> 
             }
         }
         if (seconds != nullptr) {
-            const auto now = std::chrono::steady_clock::now();
+            const auto now = Clock::now();
             seconds[i] += std::chrono::duration<double>(now - before).count();
             before = now;
         }

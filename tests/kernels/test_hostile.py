@@ -214,7 +214,18 @@ def test_runs_with_wrong_arrays():
             program.run(inputs, outputs, seconds)
     with pytest.raises(ValueError, match="one time"):
         program.run([x], [y], np.zeros(2))
-    program.run([x], [y], np.zeros(1))
+    fixed = y.copy()
+    fixed.flags.writeable = False
+    wrong = x.astype(np.int32), x.astype(">f4"), np.zeros(24, F)[::2], x.astype(np.float16), memoryview(b"12"), 5, None
+    for arrays in (*(([each], [y]) for each in wrong), *(([x], [each]) for each in (*wrong, fixed))):
+        with pytest.raises(ValueError, match="array"):
+            program.run(*arrays, None)
+    for arrays in ((5, [y]), ([x], 5), (None, [y])):
+        with pytest.raises(TypeError, match=r"tuple or a list|incompatible"):
+            program.run(*arrays, None)
+    with pytest.raises(ValueError, match="array"):
+        program.run([x], [y], np.zeros(1, F))
+    program.run((x.reshape(3, 4),), (y.reshape(2, 6),), np.zeros(1))
     np.testing.assert_array_equal(x, y)
 
 

@@ -47,6 +47,30 @@ def test_wrong_inputs_are_refused(mlp, x, message):
         engine(x)
 
 
+def test_wrong_inputs_are_refused_after_right_ones(mlp):
+    """What an engine ran a moment ago opens no door: the next input is checked as the first was."""
+    engine, x = ls.compile(mlp), np.ones((1, 784), np.float32)
+    want = engine(x)
+    for wrong in (x.astype(">f4"), x.astype(np.float64), x.reshape(784), x[:, :783], x.view(np.int32), None):
+        for call in (lambda w=wrong: engine(w), lambda w=wrong: engine.run({"x": w})):
+            with pytest.raises(UnsupportedShape, match=r"input 'x': expected float32 of shape .N, 784., found"):
+                call()
+    for wrong in ({}, {"y": x}, {"x": x, "y": x}):
+        with pytest.raises(UnsupportedShape, match=r"inputs \['x'\]"):
+            engine.run(wrong)
+    wide = np.ones((1, 1568), np.float32)[:, ::2]
+    subclass = x.view(np.matrix)
+    for same in (x, wide, subclass, x[::-1]):
+        assert engine(same).tobytes() == engine.run({"x": same})["y"].tobytes() == want.tobytes()
+
+
+def test_batches_may_alternate(mlp):
+    """Every call runs the plan of its own batch, whichever ran last."""
+    engine, x = ls.compile(mlp), uniform(np.random.default_rng(9), 4, 784)
+    for batch in (1, 3, 1, 4, 4, 3):
+        assert engine(x[:batch]).tobytes() == ls.compile(mlp).run({"x": x[:batch]})["y"].tobytes()
+
+
 def test_wrong_names_are_refused(mlp):
     """A missing, unknown or unnamed input is one error listing the names."""
     engine, x = ls.compile(mlp), np.zeros((1, 784), np.float32)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lissome.errors import UnsupportedShape
+from lissome.graph.conv_shape import Shape
 from lissome.graph.ir import TensorSpec
 from lissome.network import Network
 from lissome.runtime.kernels import resolve_isa
@@ -19,8 +20,8 @@ from lissome.runtime.plan import Plan, Prepared, make_plan
 from lissome.runtime.tune import Kept, Measured, Tuner, default_path
 
 PLANS_KEPT: Final = 8
-EFFORTS: Final = ("off", "quick", "full")
 FLOAT32: Final = np.dtype(np.float32)
+EFFORTS: Final = ("off", "quick", "full")
 
 
 class Engine:
@@ -51,9 +52,12 @@ class Engine:
         kept = Kept(default_path(), self.isa, self.threads) if tune != "off" else None
         self._prepared = Prepared(dict(kernels or {}), None if kept is None else Tuner(kept, tune, on_layer))
         self._plans: OrderedDict[int, Plan] = OrderedDict()
-        self._recent: tuple[dict[str, tuple[int, ...]], int] = ({}, 1)  # shapes of inputs and their batch
         self._lock = threading.Lock()
-        self._plan(1)
+        self._names = tuple(spec.name for spec in net.graph.inputs)
+        self._single = len(self._names) == 1 == len(net.graph.outputs)
+        plan = self._plan(1)
+        # The last plan and the shapes of inputs that it is for: a run of those needs no other look at them.
+        self._latest: tuple[tuple[Shape, ...], Plan] = (self._shapes(1), plan)
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -70,33 +74,32 @@ class Engine:
 
         Raises UnsupportedShape for another dtype or shape.
         """
-        if len(self.inputs) != 1 or len(self.outputs) != 1:
+        if not self._single:
             raise UnsupportedShape(
                 f"this network has inputs {[spec.name for spec in self.inputs]} and outputs {list(self.outputs)}; "
                 "use engine.run({name: array, ...})"
             )
-        return self.run({self.inputs[0].name: x})[self.outputs[0]]
+        plan = self._ready((x,))
+        if plan is None:
+            return self.run({self._names[0]: x})[self.outputs[0]]
+        result = np.empty(plan.outputs[0], FLOAT32)
+        plan.program.run((x,), (result,), None)
+        return result
 
     def run(self, inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
         """Every output by name, for every input by name; float32, the same batch N ≥ 1 in all.
 
         Raises UnsupportedShape for a missing or unknown input, another dtype or another shape.
         """
-        arrays, batch = self._known(inputs) or self._check(inputs)
-        return self._execute(self._plan(batch), arrays, None)
-
-    def _known(self, inputs: Mapping[str, NDArray[np.float32]]) -> tuple[list[NDArray[np.float32]], int] | None:
-        """The same as _check for shapes that it passed the last time, in a microsecond."""
-        shapes, batch = self._recent
-        if not shapes or type(inputs) is not dict or len(inputs) != len(shapes):
-            return None
-        arrays = []
-        for name, shape in shapes.items():
-            array = inputs.get(name)
-            if type(array) is not np.ndarray or array.shape != shape or array.dtype is not FLOAT32:
-                return None
-            arrays.append(array if array.flags.c_contiguous else np.ascontiguousarray(array))
-        return arrays, batch
+        arrays, plan = list[Any](), None
+        if type(inputs) is dict and len(inputs) == len(self._names):
+            arrays = [inputs.get(name) for name in self._names]
+            plan = self._ready(arrays)
+        if plan is None:
+            arrays, batch = self._check(inputs)
+            plan = self._plan(batch)
+            self._latest = tuple(array.shape for array in arrays), plan
+        return dict(zip(plan.names, _execute(plan, arrays), strict=True))
 
     def profile(self, batch: int = 1, repeats: int = 20) -> list[tuple[str, str, float]]:
         """Median seconds of each step over `repeats` runs on random inputs: (nodes, kernel, seconds)."""
@@ -121,6 +124,9 @@ class Engine:
             f"{resident:,} bytes of weights (dense float32: {self._net.dense_bytes:,}), "
             f"{plan.program.arena_bytes:,} bytes of arena"
         )
+
+    def _shapes(self, batch: int) -> tuple[Shape, ...]:
+        return tuple(tuple(batch if extent == "N" else int(extent) for extent in spec.shape) for spec in self.inputs)
 
     def _plan(self, batch: int) -> Plan:
         with self._lock:
@@ -157,27 +163,37 @@ class Engine:
                     )
                 batch = size if extent == "N" else batch
             arrays.append(np.ascontiguousarray(array))
-        shapes = {spec.name: array.shape for spec, array in zip(self.inputs, arrays, strict=True)}
-        self._recent = (shapes, batch or 1)
         return arrays, batch or 1
 
-    def _execute(
-        self, plan: Plan, arrays: list[NDArray[np.float32]], seconds: NDArray[np.float64] | None
-    ) -> dict[str, NDArray[np.float32]]:
-        results = [np.empty(shape, np.float32) for shape in plan.outputs]
-        plan.program.run([a.reshape(-1) for a in arrays], [r.reshape(-1) for r in results], seconds)
-        return dict(zip(self.outputs, results, strict=True))
+    def _ready(self, arrays: Sequence[Any]) -> Plan | None:
+        """The last plan, if these arrays are what it takes as they are."""
+        shapes, plan = self._latest
+        if len(shapes) != len(arrays):
+            return None
+        for array, shape in zip(arrays, shapes):  # noqa: B905 (as many: strict would cost a tenth of a microsecond)
+            if type(array) is not np.ndarray or array.dtype is not FLOAT32 or array.shape != shape:
+                return None
+            if not array.flags.c_contiguous:
+                return None
+        return plan
 
     def _measure(self, batch: int, repeats: int) -> tuple[Plan, NDArray[np.float64]]:
         plan = self._plan(batch)
         rng = np.random.default_rng(0)
-        sizes = [tuple(batch if extent == "N" else int(extent) for extent in spec.shape) for spec in self.inputs]
-        arrays = [rng.standard_normal(size, dtype=np.float32) for size in sizes]
-        self._execute(plan, arrays, None)
+        arrays = [rng.standard_normal(shape, dtype=np.float32) for shape in self._shapes(batch)]
+        _execute(plan, arrays)
         times = np.zeros((max(1, repeats), len(plan.steps)))
         for row in times:
-            self._execute(plan, arrays, row)
+            _execute(plan, arrays, row)
         return plan, np.median(times, axis=0)
+
+
+def _execute(
+    plan: Plan, arrays: Sequence[NDArray[np.float32]], seconds: NDArray[np.float64] | None = None
+) -> list[NDArray[np.float32]]:
+    results = [np.empty(shape, FLOAT32) for shape in plan.outputs]
+    plan.program.run(arrays, results, seconds)
+    return results
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> str:

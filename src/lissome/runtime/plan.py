@@ -44,10 +44,11 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Plan:
-    """What the engine runs for one batch size."""
+    """What the engine runs for one batch size. names, outputs: name and shape of every output."""
 
     batch: int
     steps: tuple[Step, ...]
+    names: tuple[str, ...]
     outputs: tuple[Shape, ...]
     threads: int
     program: native.Program
@@ -75,7 +76,7 @@ def make_plan(net: Network, batch: int, isa: str, threads: int, prepared: Prepar
         )
     outputs = tuple(planner.shape(name) for name in net.graph.outputs)
     counts = [planner.workers(step.work) for step in planner.steps]
-    return Plan(batch, tuple(planner.steps), outputs, max(counts, default=1), builder.build(counts))
+    return Plan(batch, tuple(planner.steps), net.graph.outputs, outputs, max(counts, default=1), builder.build(counts))
 
 
 def workers(work: int, threads: int) -> int:
