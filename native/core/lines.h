@@ -14,7 +14,7 @@ namespace lissome {
 constexpr size_t kHugePage = size_t{1} << 21;
 
 constexpr std::align_val_t line_alignment(size_t bytes) {
-    return std::align_val_t{bytes < 2 * kHugePage ? 64 : kHugePage};
+    return std::align_val_t{bytes < kHugePage ? 64 : kHugePage};
 }
 
 inline void* allocate_lines(size_t bytes) {
