@@ -15,12 +15,20 @@ struct Reach {
     int64_t w_block, w_row, w_column;
 };
 
+constexpr int kLine = 16;  // floats in a cache line
+
 template <int P, int V, int D>
 static void block(const Reach& reach, const float* x, const float* w, const Target& to) {
     Sums<P, V> sums;
     start(sums, to);
     for (int64_t b = 0; b < reach.blocks; ++b) {
         const int64_t run = b + 1 < reach.blocks ? reach.run : reach.last_run;
+        if (b + 1 < reach.blocks) {
+            LISSOME_UNROLL
+            for (int i = 0; i < P * D; i += kLine) {  // the next block's inputs: far from these, no stream to follow
+                __builtin_prefetch(x + (b + 1) * reach.x_block + i);
+            }
+        }
         for (int64_t r = 0; r < reach.rows; ++r) {
             const float* from = x + b * reach.x_block + r * reach.x_row;
             const float* weight = w + b * reach.w_block + r * reach.w_row;

@@ -160,7 +160,7 @@ def _im2col_cost(layer: Layer) -> float:
 def _direct_cost(layer: Layer) -> float:
     """A plain image of few channels has to be put into blocks first."""
     shape = layer.shape
-    reorder = shape.n * shape.h * shape.w * 8 if shape.c <= FEW else 0
+    reorder = shape.n * shape.h * shape.w * 40 if shape.c <= FEW else 0
     return 1.05 * _dense_cost(layer) + reorder
 
 

@@ -85,7 +85,8 @@ def _slots(q: int, outputs: int, vectors: int, isa: str) -> float:
         for wide, panels in ((vectors, outputs // vectors), (outputs % vectors, 1)):
             if wide and pixels:
                 loads = pixels + wide
-                total += blocks * panels * (max(pixels * wide, loads, CHAINS[isa]) + 0.25 * loads + 0.2 * wide)
+                waits = (0.25 if isa == "avx512" else 0.5) * loads + 0.2 * wide
+                total += blocks * panels * (max(pixels * wide, loads, CHAINS[isa]) + waits)
     return total
 
 
