@@ -28,7 +28,7 @@ import torch
 import lissome as ls
 from lissome import data, models
 from lissome.evaluate import evaluate
-from lissome.models.user import load_weights_
+from lissome.models.weights import load_weights_
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "data"

@@ -24,6 +24,7 @@ _HOME: Final = {
     "save": "lissome.pack.container",
     "load": "lissome.pack.container",
     "inspect": "lissome.pack.inspect",
+    "profile": "lissome.report.profile",
     "compile": "lissome.api",
     "from_caffe": "lissome.interchange.caffe",
     "export_onnx": "lissome.interchange.onnx",
@@ -63,6 +64,7 @@ __all__ = [  # written out: type checkers do not run code
     "inspect",
     "load",
     "models",
+    "profile",
     "prune",
     "save",
     "schedule",
@@ -86,6 +88,7 @@ if TYPE_CHECKING:
     from lissome.pack.arrange import arrange
     from lissome.pack.container import load, save
     from lissome.pack.inspect import inspect
+    from lissome.report.profile import profile
     from lissome.runtime.engine import Engine
 
 

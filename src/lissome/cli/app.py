@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 import typer
 
 import lissome
-from lissome.cli import compress, demo, evaluate, export, import_, inspect, list, run, tune
+from lissome.cli import compress, demo, evaluate, export, import_, inspect, list, profile, run, tune
 
 _VERBS: Final[tuple[Callable[..., None], ...]] = (
     demo.demo,
@@ -19,6 +19,7 @@ _VERBS: Final[tuple[Callable[..., None], ...]] = (
     export.export,
     import_.import_,
     tune.tune,
+    profile.profile,
     list.list_,
 )
 

@@ -53,7 +53,8 @@ def compress(
     """
     import torch
 
-    from lissome.models.user import load_weights_, resolve
+    from lissome.models.user import resolve
+    from lissome.models.weights import load_weights_
     from lissome.train import pipeline
 
     if not output.resolve().parent.is_dir():

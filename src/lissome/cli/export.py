@@ -49,7 +49,8 @@ def _read(path: str) -> Network:
 def _traced(name: str, shape: str | None, weights: Path | None) -> Network:
     import torch
 
-    from lissome.models.user import load_weights_, resolve
+    from lissome.models.user import resolve
+    from lissome.models.weights import load_weights_
 
     extents = [int(extent) for extent in (shape or "").split("x") if extent.isascii() and extent.isdigit()]
     if not extents or "x".join(map(str, extents)) != shape:

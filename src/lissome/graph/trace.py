@@ -22,7 +22,8 @@ from torch.export import Dim, ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 
 from lissome.errors import TraceError
-from lissome.graph.aten import OPERATORS, Call, Onnx, Tensor, Unsupported
+from lissome.graph import local_response_norm
+from lissome.graph.aten import OPERATORS, Call, Derived, Onnx, Operand, Output, Tensor, Unsupported
 from lissome.graph.ir import Extent, Graph, Node, TensorSpec
 
 _WEIGHTS: Final = (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR)
@@ -87,7 +88,11 @@ class _Translation:
 
     def __init__(self, program: ExportedProgram) -> None:
         self.program = program
+        self.norms, self.absorbed = local_response_norm.find(program.graph)
         self.tensors: dict[str, Tensor] = {}  # by torch.fx's name
+        self.results: dict[str, tuple[Operand, ...]] = {}  # of calls with several results, by torch.fx's name
+        self.made: dict[Onnx, tuple[str, ...]] = {}
+        self.constants: dict[float, str] = {}
         self.values: dict[str, torch.Tensor] = {}
         self.inputs: list[TensorSpec] = []
         self.nodes: list[Node] = []
@@ -105,6 +110,7 @@ class _Translation:
             listing = "\n".join(f"  {line}" for line in self.complaints)
             raise TraceError(f"{len(self.complaints)} operator(s) cannot be expressed in a graph:\n{listing}")
         outputs = self._outputs()
+        self._drop_dead(outputs)
         used = {name for node in self.nodes for name in node.inputs}
         values = {name: value for name, value in self.values.items() if name in used}
         for name, value in values.items():
@@ -118,9 +124,7 @@ class _Translation:
             if spec.kind in _WEIGHTS:
                 held: Any = self.program.state_dict.get(target)
                 value: torch.Tensor = self.program.constants[target] if held is None else held
-                self.values[target] = value.detach()
-                self.tensors[name] = Tensor(target, tuple(value.shape), parameter=True)
-                self.taken.add(target)
+                self.tensors[name] = self._weight(target, value)
             elif isinstance(examples[name], torch.Tensor):
                 self.batch = self.batch or str(examples[name].shape[0])
                 self.tensors[name] = Tensor(name, self._shape(examples[name]))
@@ -132,42 +136,133 @@ class _Translation:
         texts = {str(extent): extent for extent in value.shape if isinstance(extent, int)}
         return tuple(texts.get(text, "N" if text == self.batch else text) for text in map(str, value.shape))
 
+    def _weight(self, name: str, value: torch.Tensor) -> Tensor:
+        """A new weight of the graph, under this name or one like it."""
+        name = self._fresh(name)
+        self.values[name] = value.detach()
+        indices = value.dtype in (torch.int32, torch.int64) and not value.is_meta
+        integers = tuple(value.flatten().tolist()) if indices else None
+        return Tensor(name, tuple(value.shape), parameter=True, integers=integers)
+
     def _call(self, node: torch.fx.Node) -> None:
-        if isinstance(node.meta.get("val"), torch.SymInt | int):
-            return  # arithmetic on the batch size: the shapes of tensors already say what it comes to
-        if node.target is operator.getitem and isinstance(node.args[0], torch.fx.Node) and node.args[1] == 0:
-            self.tensors[node.name] = self.tensors[node.args[0].name]  # first of several results, as of batch norm
+        value = node.meta.get("val")
+        if isinstance(value, torch.SymInt | int) or node in self.absorbed:
+            return  # arithmetic on the batch size, which shapes already say; or part of an operator that comes later
+        read = [self.tensors.get(each.name) for each in node.all_input_nodes]
+        if isinstance(value, torch.Tensor) and any(x and x.name and not x.parameter and not _batched(x) for x in read):
+            self.tensors[node.name] = Tensor(node.name, self._shape(value))  # what it reads has been complained of
             return
-        value = node.meta["val"]
-        shape = self._shape(value if isinstance(value, torch.Tensor) else value[0])
+        first = node.args[0] if node.args else None
         try:
-            converted = self._convert(node, shape)
+            if node.target is operator.getitem and isinstance(first, torch.fx.Node):
+                if first.name in self.results:  # else its operator has been complained of
+                    result = self.results[first.name][int(node.args[1])]  # type: ignore[arg-type]
+                    self.tensors[node.name] = self._tensor(result, self._shape(value), node)  # type: ignore[arg-type]
+                return
+            self._convert(node, value)
         except Unsupported as reason:
             self.complaints.append(f"{node.target}, {_where(node)}: {reason}")
-            self.tensors[node.name] = Tensor(node.name, shape)  # so that what follows is judged on its own
-            return
-        if isinstance(converted, Tensor):
-            self.tensors[node.name] = converted
-            return
-        name = self._fresh(_leaf(node) or converted.op.lower())
-        self.nodes.append(Node(converted.op, name, converted.inputs, (name,), converted.attributes))
-        self.tensors[node.name] = Tensor(name, shape)
+            if isinstance(value, torch.Tensor):  # so that what follows is judged on its own
+                self.tensors[node.name] = Tensor(node.name, self._shape(value))
 
-    def _convert(self, node: torch.fx.Node, shape: tuple[Extent, ...]) -> Onnx | Tensor:
-        if str(node.target) not in OPERATORS:
+    def _convert(self, node: torch.fx.Node, value: Any) -> None:
+        """Enter the result of a call: folded when it is constant, else as nodes of the graph."""
+        arguments = self._arguments(node)
+        constant = self._constant(node)
+        if constant is not None:
+            self.tensors[node.name] = self._weight(node.name, constant)
+            return
+        shapes = tuple(self._shape(each) for each in ([value] if isinstance(value, torch.Tensor) else value))
+        converted = self._norm(node) or OPERATORS[str(node.target)](Call(arguments, shapes))
+        if isinstance(converted, tuple):
+            self.results[node.name] = converted
+        elif isinstance(converted, Tensor):
+            self.tensors[node.name] = converted
+        else:
+            self.tensors[node.name] = self._tensor(converted, shapes[0], node)
+
+    def _arguments(self, node: torch.fx.Node) -> dict[str, Any]:
+        """The arguments of a call by the names of its schema, with our tensors for torch's."""
+        if str(node.target) not in OPERATORS and not self._is_constant(node):
             raise Unsupported("no such operator in a graph")
         schema = node.target._schema.arguments  # type: ignore[union-attr]
         arguments = {argument.name: argument.default_value for argument in schema if argument.has_default_value()}
         arguments.update(zip((argument.name for argument in schema), node.args, strict=False))
         arguments.update(node.kwargs)
-        resolved = {
-            name: self.tensors.get(value.name) if isinstance(value, torch.fx.Node) else value
+        return {
+            name: [self._resolved(each) for each in value] if isinstance(value, list | tuple) else self._resolved(value)
             for name, value in arguments.items()
         }
-        converted = OPERATORS[str(node.target)](Call(resolved, shape))
-        if shape[:1] != ("N",) or not all(isinstance(extent, int) for extent in shape[1:]):
-            raise Unsupported(f"its result has shape {shape}; the batch must stay the first axis and only there")
-        return converted
+
+    def _resolved(self, value: Any) -> Any:
+        return self.tensors.get(value.name) if isinstance(value, torch.fx.Node) else value
+
+    def _is_constant(self, node: torch.fx.Node) -> bool:
+        """Whether a call reads weights only, nothing that depends on the input or the batch."""
+        read = [self.tensors.get(each.name) for each in node.all_input_nodes]
+        return isinstance(node.meta.get("val"), torch.Tensor) and all(x is not None and x.parameter for x in read)
+
+    def _constant(self, node: torch.fx.Node) -> torch.Tensor | None:
+        """The value of a call that reads weights only."""
+        if not self._is_constant(node):
+            return None
+
+        def value(each: torch.fx.Node) -> torch.Tensor:
+            return self.values[self.tensors[each.name].name]
+
+        arguments = torch.fx.map_arg(node.args, value)
+        options = torch.fx.map_arg(node.kwargs, value)
+        with torch.no_grad():
+            result: torch.Tensor = node.target(*arguments, **options)  # type: ignore[operator]
+        return result
+
+    def _norm(self, node: torch.fx.Node) -> Onnx | None:
+        """LRN, where the call is the division that ends one."""
+        norm = self.norms.get(node)
+        if norm is None:
+            return None
+        attributes = {"size": norm.size, "alpha": norm.alpha, "beta": norm.beta, "bias": norm.bias}
+        return Onnx("LRN", (self.tensors[norm.x.name].name,), attributes)
+
+    def _tensor(self, result: Operand, shape: tuple[Extent, ...], node: torch.fx.Node) -> Tensor:
+        """The tensor that an expression gives."""
+        tensor = Tensor(self._enter(result, node), shape)
+        if not _batched(tensor):
+            raise Unsupported(f"its result has shape {shape}; the batch must stay one axis, and that axis only")
+        return tensor
+
+    def _enter(self, operand: Operand, node: torch.fx.Node, *, inner: bool = False) -> str:
+        """The name of an operand, the nodes of an expression entered into the graph on the way."""
+        if isinstance(operand, str):
+            return operand
+        if isinstance(operand, float):
+            if operand not in self.constants:
+                self.constants[operand] = self._weight("constant", torch.tensor([operand])).name
+            return self.constants[operand]
+        if isinstance(operand, Derived):
+            arrays = [self.values[name].cpu().numpy() for name in operand.weights]
+            return self._weight(operand.name, torch.from_numpy(operand.compute(*arrays).copy())).name
+        made, index = (operand.node, operand.index) if isinstance(operand, Output) else (operand, 0)
+        if made not in self.made:
+            before = len(self.nodes)
+            inputs = tuple(self._enter(each, node, inner=True) for each in made.inputs)
+            # Of the nodes that a layer becomes, the one with its weights has its name.
+            weighted = any(name in self.values for name in inputs) and made.op != "Mul"
+            alone = not inner and len(self.nodes) == before
+            name = self._fresh((_leaf(node) if weighted or alone else "") or made.op.lower())
+            outputs = (name, *(self._fresh(f"{name}.{i}") for i in range(1, made.outputs)))
+            self.nodes.append(Node(made.op, name, inputs, outputs, made.attributes))
+            self.made[made] = outputs
+        return self.made[made][index]
+
+    def _drop_dead(self, outputs: tuple[str, ...]) -> None:
+        """Take out nodes that no output needs, such as those that only a folded call read."""
+        wanted, kept = set(outputs), []
+        for node in reversed(self.nodes):
+            if wanted.intersection(node.outputs):
+                wanted.update(node.inputs)
+                kept.append(node)
+        self.nodes = kept[::-1]
 
     def _fresh(self, name: str) -> str:
         """`name`, or `name`_2, _3, … when it is taken (a layer called twice)."""
@@ -186,12 +281,19 @@ class _Translation:
                     f"forward returns or changes something that is no tensor computed from its input: {spec}"
                 )
             names.append(self.tensors[name].name)
-        made = {node.name for node in self.nodes}
+            if self.tensors[name].shape[:1] != ("N",):
+                raise TraceError(f"forward returns a tensor of shape {self.tensors[name].shape}; the batch comes first")
+        made = {name for node in self.nodes for name in node.outputs}
         if len(names) == 1 and names[0] in made:
             new = "output" if "y" in self.taken else "y"
             self.nodes = [_renamed(node, names[0], new) for node in self.nodes]
             return (new,)
         return tuple(names)
+
+
+def _batched(x: Tensor) -> bool:
+    """Whether the batch is one axis of x, and no other extent depends on it."""
+    return x.shape.count("N") == 1 and all(isinstance(extent, int) for extent in x.shape if extent != "N")
 
 
 def _renamed(node: Node, old: str, new: str) -> Node:

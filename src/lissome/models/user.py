@@ -8,10 +8,9 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-import torch
 from torch import nn
 
-from lissome.errors import LissomeError, WeightError
+from lissome.errors import LissomeError
 from lissome.models import build, names
 
 
@@ -37,32 +36,6 @@ def resolve(spec: str) -> nn.Module:
     if not isinstance(model, nn.Module):
         raise LissomeError(f"{spec} returned a {type(model).__name__}, not a torch.nn.Module")
     return model
-
-
-def load_weights_(model: nn.Module, path: Path) -> None:
-    """Put the tensors of a safetensors file into `model`, in place.
-
-    Raises WeightError naming what is missing, unknown or of another shape, or when the file cannot be read.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        found = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise WeightError(f"{path}: not a readable safetensors file ({error})") from error
-    wanted = model.state_dict()
-    problems = [f"{name} is missing" for name in wanted if name not in found]
-    problems += [f"{name} is not in {type(model).__name__}" for name in found if name not in wanted]
-    problems += [
-        f"{name} is {tuple(found[name].shape)}, not {tuple(value.shape)}"
-        for name, value in wanted.items()
-        if name in found and found[name].shape != value.shape
-    ]
-    problems += [f"{name} holds NaN or infinity" for name, value in found.items() if not torch.isfinite(value).all()]
-    if problems:
-        raise WeightError(f"{path}: {'; '.join(problems)}")
-    model.load_state_dict(found)
 
 
 def _from_file(path: Path) -> ModuleType:
