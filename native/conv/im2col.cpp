@@ -96,63 +96,74 @@ LISSOME_INLINE void copy(float* to, const float* from, int64_t count) {
     }
 }
 
-// What one tap reads for a run, where whole vectors may be read: past the edges of the image, numbers of other rows,
-// which zeros then replace.
-LISSOME_INLINE void lower_run(const ConvShape& s, const Run& run, const float* row, int64_t column, float* to) {
-    copy(to, row + column, run.count);
-    for (int64_t j = least(run.count, -column) - 1; j >= 0; --j) {
+// A run within one row of taps of one channel. row: nullptr above and below the image; whole: every tap may read whole
+// vectors of neighbours.
+struct Source {
+    const float* row;
+    int64_t to, count, x;
+    bool whole;
+};
+
+static Source source_of(const ConvShape& s, const Run& run, const float* x, int64_t c, int64_t y) {
+    if (y < 0 || y >= s.h) {
+        return {nullptr, run.first, run.count, run.x, false};
+    }
+    const int64_t at = ((run.image * s.c + c) * s.h + y) * s.w, last = run.x + (s.s - 1) * s.dilation_w;
+    const int64_t end = at + last + ceil_div(run.count, kLanes) * kLanes;
+    const bool whole = s.stride_w == 1 && at + run.x >= 0 && end <= s.n * s.c * s.h * s.w;
+    return {x + at, run.first, run.count, run.x, whole};
+}
+
+// What one tap reads where whole vectors may be read: past the edges of the image, numbers of other rows, which zeros
+// then replace.
+LISSOME_INLINE void lower_whole(const Source& from, int64_t column, int64_t width, float* to) {
+    copy(to, from.row + column, from.count);
+    for (int64_t j = least(from.count, -column) - 1; j >= 0; --j) {
         to[j] = 0.0f;
     }
-    for (int64_t j = column < s.w ? s.w - column : 0; j < run.count; ++j) {
+    for (int64_t j = column < width ? width - column : 0; j < from.count; ++j) {
         to[j] = 0.0f;
     }
 }
 
 // The same for any stride and any place.
-static void lower_any(const ConvShape& s, const Run& run, const float* row, int64_t column, float* to) {
-    for (int64_t j = 0; j < run.count; ++j) {
+static void lower_any(const ConvShape& s, const Source& from, int64_t column, float* to) {
+    for (int64_t j = 0; j < from.count; ++j) {
         const int64_t x = column + j * s.stride_w;
-        to[j] = x >= 0 && x < s.w ? row[x] : 0.0f;
+        to[j] = x >= 0 && x < s.w ? from.row[x] : 0.0f;
     }
 }
 
-// One row of taps of one channel, for one run.
-struct Source {
-    const float* row;  // nullptr: above or below the image
-    bool whole;        // every tap may read whole vectors of neighbours
-};
-
-static Source source_of(const ConvShape& s, const Run& run, const float* x, int64_t c, int64_t y) {
-    if (y < 0 || y >= s.h) {
-        return {nullptr, false};
+// One row of taps. Sources are copied: what vectors are stored to might be them, for all the compiler knows.
+static void lower_row(const ConvShape& s, const Source* sources, int64_t count, int64_t pixels, float* to) {
+    const int64_t taps = s.s, dilation = s.dilation_w, width = s.w;
+    for (int64_t t = 0; t < taps; ++t, to += kPanel) {
+        for (int64_t k = 0; k < count; ++k) {
+            const Source from = sources[k];
+            const int64_t column = from.x + t * dilation;
+            if (from.whole) {
+                lower_whole(from, column, width, to + from.to);
+            } else if (from.row == nullptr) {
+                write_zeros(to + from.to, from.count);
+            } else {
+                lower_any(s, from, column, to + from.to);
+            }
+        }
+        for (int64_t j = pixels; j < kPanel; ++j) {
+            to[j] = 0.0f;
+        }
     }
-    const int64_t at = ((run.image * s.c + c) * s.h + y) * s.w, last = run.x + (s.s - 1) * s.dilation_w;
-    const int64_t end = at + last + ceil_div(run.count, kLanes) * kLanes;
-    return {x + at, s.stride_w == 1 && at + run.x >= 0 && end <= s.n * s.c * s.h * s.w};
 }
 
 // Channels [first, last) for one panel of pixels.
 static void lower(const ConvShape& s, const Runs& runs, const float* x, int64_t first, int64_t last, float* to) {
     Source sources[kPanel];
-    for (int64_t step = first * s.r; step < last * s.r; ++step) {
-        for (int64_t k = 0; k < runs.count; ++k) {
-            sources[k] = source_of(s, runs.run[k], x, step / s.r, runs.run[k].y + step % s.r * s.dilation_h);
-        }
-        for (int64_t t = 0; t < s.s; ++t, to += kPanel) {
+    for (int64_t c = first; c < last; ++c) {
+        for (int64_t r = 0; r < s.r; ++r, to += s.s * kPanel) {
             for (int64_t k = 0; k < runs.count; ++k) {
-                const Run& run = runs.run[k];
-                const int64_t column = run.x + t * s.dilation_w;
-                if (sources[k].whole) {
-                    lower_run(s, run, sources[k].row, column, to + run.first);
-                } else if (sources[k].row == nullptr) {
-                    write_zeros(to + run.first, run.count);
-                } else {
-                    lower_any(s, run, sources[k].row, column, to + run.first);
-                }
+                sources[k] = source_of(s, runs.run[k], x, c, runs.run[k].y + r * s.dilation_h);
             }
-            for (int64_t j = runs.pixels; j < kPanel; ++j) {
-                to[j] = 0.0f;
-            }
+            lower_row(s, sources, runs.count, runs.pixels, to);
         }
     }
 }

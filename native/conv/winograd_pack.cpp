@@ -1,4 +1,4 @@
-#include <cmath>
+#include <algorithm>
 #include <stdexcept>
 
 #include "conv/cook_toom.h"
@@ -7,23 +7,68 @@
 namespace lissome {
 namespace {
 
-// u = G f Gᵀ in float64; f (r, r), u (edge, edge).
-void transform(const std::vector<double>& g, int64_t edge, int64_t r, const float* f, std::vector<double>& half,
-               std::vector<double>& u) {
-    const auto at = [&](int64_t i, int64_t j) { return g[static_cast<size_t>(i * r + j)]; };
-    for (int64_t i = 0; i < edge * r; ++i) {
-        double sum = 0.0;
-        for (int64_t l = 0; l < r; ++l) {
-            sum += at(i / r, l) * static_cast<double>(f[l * r + i % r]);
+constexpr int64_t kMostLanes = 64;
+constexpr const char* kNoKernel = "Winograd kernels are F(2, 3), F(4, 3), F(6, 3) and F(2, 5)";
+
+// One channel of up to a vector of filters, side by side; f: [tap][filter].
+template <int M, int R>
+struct Filters {
+    static constexpr int kEdge = M + R - 1;
+    double f[R * R][kMostLanes] = {};
+
+    // u[position · step + filter] = (G f Gᵀ)[position], in float64, rounded once.
+    void transform(const CookToom<M, R>& t, int64_t lanes, float* u, int64_t step) const {
+        double half[kEdge * R][kMostLanes], sum[kMostLanes];
+        for (int i = 0; i < kEdge * R; ++i) {
+            for (int64_t lane = 0; lane < lanes; ++lane) {
+                half[i][lane] = t.g[i / R][0] * f[i % R][lane];
+            }
+            for (int l = 1; l < R; ++l) {
+                for (int64_t lane = 0; lane < lanes; ++lane) {
+                    half[i][lane] += t.g[i / R][l] * f[l * R + i % R][lane];
+                }
+            }
         }
-        half[static_cast<size_t>(i)] = sum;
+        for (int i = 0; i < kEdge * kEdge; ++i) {
+            for (int64_t lane = 0; lane < lanes; ++lane) {
+                sum[lane] = half[i / kEdge * R][lane] * t.g[i % kEdge][0];
+            }
+            for (int l = 1; l < R; ++l) {
+                for (int64_t lane = 0; lane < lanes; ++lane) {
+                    sum[lane] += half[i / kEdge * R + l][lane] * t.g[i % kEdge][l];
+                }
+            }
+            for (int64_t lane = 0; lane < lanes; ++lane) {
+                u[i * step + lane] = static_cast<float>(sum[lane]);
+            }
+        }
     }
-    for (int64_t i = 0; i < edge * edge; ++i) {
-        double sum = 0.0;
-        for (int64_t l = 0; l < r; ++l) {
-            sum += half[static_cast<size_t>(i / edge * r + l)] * at(i % edge, l);
+};
+
+template <int M, int R>
+void pack_into(std::vector<float, LineAllocator<float>>& dense, std::span<const float> weight, const ConvShape& s,
+               int64_t lanes) {
+    static constexpr CookToom<M, R> kMatrix = cook_toom<M, R>(WinogradPoints<M, R>::points);
+    constexpr int64_t kTaps = R * R, kPositions = Filters<M, R>::kEdge * Filters<M, R>::kEdge;
+    const int64_t blocks = (s.k + lanes - 1) / lanes, total[] = {kPositions + kTaps, blocks * lanes, s.c};
+    dense.assign(static_cast<size_t>(checked_product(total, 3)), 0.0f);
+    float* const plain = dense.data() + kPositions * blocks * s.c * lanes;
+    for (int64_t block = 0; block < blocks; ++block) {
+        const int64_t panel = block / 2 * 2, wide = panel + 1 < blocks ? 2 : 1;
+        const int64_t count = std::min(lanes, s.k - block * lanes);
+        for (int64_t c = 0; c < s.c; ++c) {
+            Filters<M, R> filters;
+            float* const taps = plain + (block * s.c + c) * kTaps * lanes;
+            for (int64_t lane = 0; lane < count; ++lane) {
+                const float* from = weight.data() + ((block * lanes + lane) * s.c + c) * kTaps;
+                for (int64_t tap = 0; tap < kTaps; ++tap) {
+                    filters.f[tap][lane] = static_cast<double>(from[tap]);
+                    taps[tap * lanes + lane] = from[tap];
+                }
+            }
+            float* const u = dense.data() + (panel * s.c + c * wide + block - panel) * lanes;
+            filters.transform(kMatrix, lanes, u, blocks * s.c * lanes);
         }
-        u[static_cast<size_t>(i)] = sum;
     }
 }
 
@@ -51,45 +96,36 @@ WinogradMatrices winograd_matrices(int64_t m, int64_t r, std::span<const double>
     } else if (m == 2 && r == 5) {
         fill<2, 5>(matrices, points);
     } else {
-        throw std::invalid_argument("Winograd kernels are F(2, 3), F(4, 3), F(6, 3) and F(2, 5)");
+        throw std::invalid_argument(kNoKernel);
     }
     return matrices;
 }
 
 PackedPtr pack_winograd(std::span<const float> weight, const ConvShape& shape, int64_t m, int64_t lanes) {
     const int64_t r = shape.r, extents[] = {shape.k, shape.c / shape.groups, r, shape.s};
-    if (static_cast<int64_t>(weight.size()) != checked_product(extents, 4) || lanes < 1 || lanes > 64) {
+    if (static_cast<int64_t>(weight.size()) != checked_product(extents, 4) || lanes < 1 || lanes > kMostLanes) {
         throw std::invalid_argument("a weight holds k × c × r × s values, a vector 1 to 64 of them");
     }
     if (shape.groups != 1 || r != shape.s) {
         throw std::invalid_argument("Winograd's filters are square and in one group");
     }
-    const WinogradMatrices matrices = winograd_matrices(m, r, {});
-    const int64_t edge = m + r - 1, blocks = (shape.k + lanes - 1) / lanes, c = shape.c;
-    const int64_t total[] = {edge * edge + r * r, blocks * lanes, c};
     auto packed = std::make_shared<Packed>();
     packed->form = Form::winograd;
     packed->rows = shape.k;
-    packed->columns = c * r * r;
+    packed->columns = shape.c * r * r;
     packed->panel = lanes;
     packed->tile = m;
     packed->conv = shape;
-    packed->dense.assign(static_cast<size_t>(checked_product(total, 3)), 0.0f);
-    std::vector<double> half(static_cast<size_t>(edge * r)), u(static_cast<size_t>(edge * edge));
-    float* const plain = packed->dense.data() + edge * edge * blocks * c * lanes;
-    for (int64_t k = 0; k < shape.k; ++k) {
-        const int64_t block = k / lanes, panel = block / 2 * 2, wide = panel + 1 < blocks ? 2 : 1;
-        for (int64_t i = 0; i < c; ++i) {
-            const float* filter = weight.data() + (k * c + i) * r * r;
-            transform(matrices.g, edge, r, filter, half, u);
-            float* to = packed->dense.data() + panel * c * lanes + (i * wide + block - panel) * lanes + k % lanes;
-            for (int64_t position = 0; position < edge * edge; ++position) {
-                to[position * blocks * c * lanes] = static_cast<float>(u[static_cast<size_t>(position)]);
-            }
-            for (int64_t tap = 0; tap < r * r; ++tap) {
-                plain[((block * c + i) * r * r + tap) * lanes + k % lanes] = filter[tap];
-            }
-        }
+    if (m == 2 && r == 3) {
+        pack_into<2, 3>(packed->dense, weight, shape, lanes);
+    } else if (m == 4 && r == 3) {
+        pack_into<4, 3>(packed->dense, weight, shape, lanes);
+    } else if (m == 6 && r == 3) {
+        pack_into<6, 3>(packed->dense, weight, shape, lanes);
+    } else if (m == 2 && r == 5) {
+        pack_into<2, 5>(packed->dense, weight, shape, lanes);
+    } else {
+        throw std::invalid_argument(kNoKernel);
     }
     return packed;
 }

@@ -9,6 +9,7 @@
     X(isa, conv_f32_direct)         \
     X(isa, conv_f32_first)          \
     X(isa, conv_f32_im2col)         \
+    X(isa, conv_f32_mec)            \
     X(isa, conv_f32_sparse)         \
     X(isa, conv_f32_winograd_2x3)   \
     X(isa, conv_f32_winograd_2x5)   \

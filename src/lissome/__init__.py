@@ -26,6 +26,7 @@ _HOME: Final = {
     "inspect": "lissome.pack.inspect",
     "profile": "lissome.report.profile",
     "compile": "lissome.api",
+    "conv2d": "lissome.runtime.functional",
     "from_caffe": "lissome.interchange.caffe",
     "export_onnx": "lissome.interchange.onnx",
     "from_onnx": "lissome.interchange.onnx",
@@ -54,6 +55,7 @@ __all__ = [  # written out: type checkers do not run code
     "bake_",
     "compile",
     "compress_",
+    "conv2d",
     "data",
     "errors",
     "export_onnx",
@@ -90,6 +92,7 @@ if TYPE_CHECKING:
     from lissome.pack.inspect import inspect
     from lissome.report.profile import profile
     from lissome.runtime.engine import Engine
+    from lissome.runtime.functional import conv2d
 
 
 def __getattr__(name: str) -> Any:

@@ -112,7 +112,9 @@ def conv_shapes(draw, kernel):
             c, k = draw(st.integers(1, 40)), draw(st.integers(1, 40))
             return ConvShape(n, c, h, w, k, taps, taps, 1, 1, 1, 1, 1, *pads)
         k, r, s, groups = (draw(st.integers(1, most)) for most in (4, 4, 5, 3))
-        return ConvShape(n, c * groups, h, w, k * groups, r, s, groups, *draw(_steps))
+        steps = draw(_steps)
+        shape = ConvShape(n, c * groups, h, w, k * groups, r, s, groups, *steps)
+        return ConvShape(n, c, h, w, k, r, s, 1, *steps[:2], 1, 1, *steps[4:]) if _refused(kernel, shape) else shape
     except GraphError:  # the window does not fit
         assume(False)
 

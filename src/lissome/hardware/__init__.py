@@ -3,9 +3,8 @@
 A machine is a frozen dataclass with `estimate(workload) → Estimate`; `count(network)` makes the workload.
 """
 
-from lissome.hardware.eie import EIE
 from lissome.hardware.energy import Hierarchy
 from lissome.hardware.estimate import Estimate, LayerEstimate
 from lissome.hardware.workload import Layer, Workload, count
 
-__all__ = ["EIE", "Estimate", "Hierarchy", "Layer", "LayerEstimate", "Workload", "count"]
+__all__ = ["Estimate", "Hierarchy", "Layer", "LayerEstimate", "Workload", "count"]

@@ -14,7 +14,7 @@ from typing import Final
 
 from lissome.errors import UnsupportedShape
 from lissome.graph.conv_shape import ConvShape
-from lissome.runtime import kernels, schedule, winograd
+from lissome.runtime import kernels, mec, schedule, winograd
 from lissome.runtime.native import native
 from lissome.runtime.schedule import Schedule
 from lissome.weights import CodedWeight
@@ -57,19 +57,21 @@ class Algorithm:
 
 
 def choose(layer: Layer, where: str, wanted: str | None = None) -> tuple[Algorithm, str]:
-    """The algorithm for a layer, and why: the one called `wanted`, or the cheapest.
+    """The algorithm for a layer, and why: the one called `wanted`, the cheapest whose name begins so ("winograd" for
+    "winograd_4x3"), or the cheapest of all.
 
-    where: the node's name, for messages. Raises UnsupportedShape when no algorithm has that name or it cannot do the
+    where: what the layer is, for messages. Raises UnsupportedShape when no algorithm has that name or it cannot do the
     layer.
     """
     if wanted is not None:
-        named = [algorithm for algorithm in ALGORITHMS if algorithm.name == wanted]
-        able = [a.name for a in ALGORITHMS if not a.refuses(layer)]
+        named = [a for a in ALGORITHMS if a.name == wanted or a.name.startswith(f"{wanted}_")]
+        able = [a for a in ALGORITHMS if not a.refuses(layer)]
+        names = f"able here: {', '.join(a.name for a in able)}"
         if not named:
-            raise UnsupportedShape(f"node {where!r}: no algorithm is called {wanted!r}; able here: {', '.join(able)}")
-        if reason := named[0].refuses(layer):
-            raise UnsupportedShape(f"node {where!r}: {wanted} cannot do it: {reason}; able here: {', '.join(able)}")
-        return named[0], "asked for"
+            raise UnsupportedShape(f"{where}: no algorithm is called {wanted!r}; {names}")
+        if not (both := [a for a in able if a in named]):
+            raise UnsupportedShape(f"{where}: {wanted} cannot do it: {named[0].refuses(layer)}; {names}")
+        return min(both, key=lambda a: a.cost(layer)), "asked for"
     costs = [
         (algorithm.cost(layer), number) for number, algorithm in enumerate(ALGORITHMS) if not algorithm.refuses(layer)
     ]
@@ -180,6 +182,7 @@ ALGORITHMS: Final = (
         ints=_scheduled(plain=True),
     ),
     Algorithm("depthwise", "conv_f32_depthwise", _only_depthwise, _pack_blocks, lambda layer: 1.2 * _macs(layer)),
+    Algorithm("mec", "conv_f32_mec", mec.refuses, mec.pack, mec.cost),
     Algorithm("im2col", "conv_f32_im2col", _any, _pack_filters, _im2col_cost),
     # Measured by bench/sparse_break_even.py against im2col: level at a density of 0.3.
     Algorithm(

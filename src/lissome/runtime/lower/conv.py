@@ -24,9 +24,9 @@ def conv(planner: Planner, node: Node) -> None:
     asked, tuner = planner.prepared.wanted.get(node.name), planner.prepared.tuner
     if asked is None and tuner is not None:
         asked, why = tuner.best(node.name, layer, weight, planner.workers(int(shape.macs * layer.density)))
-        algorithm, _ = choose(layer, node.name, asked)
+        algorithm, _ = choose(layer, f"node {node.name!r}", asked)
     else:
-        algorithm, why = choose(layer, node.name, asked)
+        algorithm, why = choose(layer, f"node {node.name!r}", asked)
     kernel = algorithm.kernel(planner.isa)
     packed = planner.packed((name, kernel, replace(shape, n=1)), lambda: algorithm.pack(weight, shape, kernel))
     bias = kernels.to_vector(planner.net.weights[node.inputs[2]]) if len(node.inputs) > 2 and node.inputs[2] else None
