@@ -79,6 +79,10 @@ def shuffle(p, x, perm=(0, 2, 1, 3, 4)):
     return p("Reshape", p("Transpose", apart, perm=perm), shape=(0, 6, 4, 4))
 
 
+def first(p, end=2):
+    return p("Slice", "x", starts=(0,), ends=(end,), axes=(1,))
+
+
 RECOGNISED = {
     "swish": (Parts(4), lambda p: p("Mul", "x", p("Sigmoid", "x")), ["Swish"]),
     "swish, turned": (Parts(4), lambda p: p("Mul", p("Sigmoid", "x"), "x"), ["Swish"]),
@@ -103,6 +107,11 @@ RECOGNISED = {
         Parts(3, 4, 4),
         lambda p: p("ReduceMean", "x", axes=(-1, -2), keepdims=0),
         ["GlobalAveragePool", "Flatten"],
+    ),
+    "slices of a whole": (
+        Parts(6, 4),
+        lambda p: p("Concat", p("Slice", "x", starts=(2,), ends=(9,), axes=(1,)), first(p), axis=1),
+        ["Split", "Concat"],
     ),
     "pad and conv": (
         Parts(2, 5, 5),
@@ -163,6 +172,14 @@ LOOKALIKES = {
     "another root": (Parts(4), lambda p: erf_gelu(p, "x", 1.5)),
     "mean of other axes": (Parts(8, 8), lambda p: layer_norm(p, "x", (1,))),
     "no shuffle": (Parts(6, 4, 4), lambda p: shuffle(p, "x", (0, 2, 1, 4, 3))),
+    "slices that overlap": (
+        Parts(6, 4),
+        lambda p: p("Concat", p("Slice", "x", starts=(2,), ends=(6,), axes=(1,)), first(p, 3), axis=1),
+    ),
+    "slices with a gap": (
+        Parts(6, 4),
+        lambda p: p("Concat", p("Slice", "x", starts=(3,), ends=(6,), axes=(1,)), first(p), axis=1),
+    ),
     "mean of one axis": (Parts(3, 4, 4), lambda p: p("ReduceMean", "x", axes=(2,))),
     "maximum of negative values": (
         Parts(2, 5, 5),

@@ -255,6 +255,20 @@ def test_duplicated_names():
         ls.compile(load(model([node("Relu", ["x"], ["y"])], {"x": [2]}, ["y", "y"])))
 
 
+def test_many_alike():
+    """Thousands of nodes of one name, of slices of one tensor, or of paddings in a row take time by their number."""
+    many = [node("Relu", [f"t{i}"], [f"t{i + 1}"], "same") for i in range(1000)]
+    assert len({n.name for n in load(model(many, {"t0": [2]}, ["t1000"])).graph.nodes}) == 1000
+    ends = {f"c{i}": np.array([i]) for i in range(301)} | {"axis": np.array([1])}
+    parts = [node("Slice", ["x", f"c{i}", f"c{i + 1}", "axis"], [f"p{i}"]) for i in range(300)]
+    cut = model([*parts, node("Sum", [f"p{i}" for i in range(300)], ["y"])], {"x": [1, 300]}, ["y"], ends)
+    assert len(load(cut).graph.nodes) == 599
+    pads = [node("Pad", [f"t{i}", "p"], [f"t{i + 1}"]) for i in range(200)]
+    weights = {"p": np.array([0, 0, 0, 1, 0, 0, 0, 0]), "w": reals(1, 1, 1, 1)}
+    padded = model([*pads, node("Conv", ["t200", "w"], ["y"])], {"t0": [1, 1, 2, 2]}, ["y"], weights)
+    assert 100 < len(load(padded).graph.nodes) < 201
+
+
 def test_attributes_given_twice_or_of_another_type():
     """Attributes contradict themselves in these ways."""
     made = model([node("LeakyRelu", ["x"], ["y"], "leaky", alpha=0.1)], {"x": [2]}, ["y"])

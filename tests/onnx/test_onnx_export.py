@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
+from onnx import version_converter
 
 import lissome as ls
 from lissome.errors import UnsupportedShape
@@ -134,3 +137,18 @@ def test_what_the_operator_set_cannot_say(tmp_path):
     with pytest.raises(UnsupportedShape, match=r"node 's' .* no mode CRD"):
         ls.export_onnx(net, tmp_path / "net.onnx")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["squeezenet", "shufflenet"])
+def test_whole_networks(name, tmp_path):
+    """Networks that the package onnx ships, through import, passes and export: ONNX Runtime's results stay."""
+    data = Path(onnx.__file__).parent / "backend/test/data/light" / f"light_{name}.onnx"
+    model = version_converter.convert_version(onnx.load(data), 13)
+    onnx.save(model, tmp_path / "before.onnx")
+    net = ls.from_onnx(tmp_path / "before.onnx")
+    ls.export_onnx(net, tmp_path / "after.onnx")
+    (spec,) = net.graph.inputs
+    x = np.random.default_rng(0).uniform(-1, 1, spec.shape)
+    before, after = (run(tmp_path / f"{when}.onnx", {spec.name: x}) for when in ("before", "after"))
+    for key, value in before.items():
+        np.testing.assert_allclose(after[key], value, rtol=1e-4, atol=1e-6)

@@ -77,6 +77,7 @@ CASES = {
     "padding": (nn.Sequential(nn.ZeroPad2d((1, 2, 0, 1)), nn.Conv2d(4, 6, 3)), IMAGE, ["Conv"]),
     "ceil mode": (nn.AvgPool2d(3, 2, 1, ceil_mode=True), (2, 4, 8, 8), ["AveragePool"]),
     "linear": (nn.Sequential(nn.Flatten(), nn.Linear(144, 3)), IMAGE, ["Flatten", "Gemm"]),
+    "halves": (Call(lambda x: torch.cat(x.chunk(2, 1)[::-1], 1)), IMAGE, ["Split", "Concat"]),
     "upsampling": (Call(lambda x: F.interpolate(x, scale_factor=2, mode="bilinear")), IMAGE, ["Resize"]),
     "lstm": (Recurrent(), (7, 2, 4), ["LSTM", "Transpose", "Reshape", "LSTM", "Transpose", "Reshape"]),
 }

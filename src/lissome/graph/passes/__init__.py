@@ -24,8 +24,9 @@ def simplify(graph: Graph, values: Values, extents: Mapping[str, Shape]) -> tupl
 
     extents: the shape of every parameter, coded ones too. Identities and dead nodes go; Swish, HardSwish, Mish, Gelu
     and LayerNormalization are recognised in their parts; a padding joins the convolution or pooling that reads it, a
-    channel shuffle becomes a Gather, a mean over pixels a GlobalAveragePool, a product with its sum a Gemm; scales and
-    shifts of channels are folded into the layer before them. Inputs and outputs keep their names.
+    channel shuffle becomes a Gather, a mean over pixels a GlobalAveragePool, the slices of a whole a Split, a product
+    and its bias a Gemm; scales and shifts of channels are folded into the layer before them. Inputs and outputs keep
+    their names.
     """
     graph = remove_identities(graph)
     for rules in (ACTIVATIONS, WINDOWS, ARITHMETIC):  # a layer norm's means are no pooling

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lissome.graph.ir import Graph, Node
+from lissome.graph.names import Names
 from lissome.graph.passes.rewrite import Values
 
 _Vector: TypeAlias = NDArray[np.float64]
@@ -46,6 +47,7 @@ class _Folding:
         self.nodes: dict[str, Node] = {}
         self.uses = Counter(name for node in graph.nodes for name in node.inputs)
         self.uses.update(graph.outputs)
+        self.names = Names((*graph.parameters, *self.values, *self.uses))
         self.exact: dict[str, _Vector] = {}  # weights and biases that were folded into, before rounding
 
     def take(self, node: Node) -> None:
@@ -63,7 +65,7 @@ class _Folding:
         weight_name, bias_name = layer.inputs[1], layer.inputs[2] if len(layer.inputs) > 2 else ""
         bias = self._value(bias_name) if bias_name else 0.0
         if not bias_name:
-            bias_name = _beside(weight_name, "bias", {*self.graph.parameters, *self.values, *self.uses})
+            bias_name = self.names.fresh(f"{weight_name.rpartition('.')[0] or weight_name}.bias")
             self.uses[bias_name] = 1
         spread = [-1 if i == axis else 1 for i in range(weight.ndim)]
         self._keep(weight_name, weight * factor.reshape(spread))
@@ -128,11 +130,3 @@ def _channel_axis(layer: Node) -> int:
     if layer.op == "Gemm":
         return 0 if layer.attributes.get("transB", 0) == 1 else 1
     return 1 if layer.op == "ConvTranspose" else 0
-
-
-def _beside(weight: str, kind: str, taken: set[str]) -> str:
-    """Name for a new parameter of the layer that owns `weight`: "conv.bias" beside "conv.weight"."""
-    name = f"{weight.rpartition('.')[0] or weight}.{kind}"
-    while name in taken:
-        name += "_"
-    return name

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +14,9 @@ from numpy.typing import NDArray
 from lissome.graph import shapes
 from lissome.graph.conv_shape import Shape
 from lissome.graph.ir import Graph, Node
+from lissome.graph.names import Names
+
+SWEEPS: Final = 8  # patterns inside patterns are fewer; a graph made to need more stays as it is then
 
 Values: TypeAlias = Mapping[str, NDArray[np.float32]]
 
@@ -27,7 +29,7 @@ class View:
         self.maker = {name: node for node in graph.nodes for name in node.outputs}
         self.uses = Counter(name for node in graph.nodes for name in node.inputs)
         self.uses.update(graph.outputs)
-        self._taken = {*self.maker, *graph.parameters, *(spec.name for spec in graph.inputs)}
+        self.names = Names((*self.maker, *graph.parameters, *(spec.name for spec in graph.inputs)))
 
     def made(self, name: str, *ops: str) -> Node | None:
         """The node that makes the tensor `name`, if it is one of these operators and has one output."""
@@ -61,22 +63,23 @@ class View:
         return None
 
     @cached_property
+    def readers(self) -> Mapping[str, list[Node]]:
+        """The nodes that read each tensor, in their order."""
+        found: dict[str, list[Node]] = {}
+        for node in self.graph.nodes:
+            for name in dict.fromkeys(node.inputs):
+                found.setdefault(name, []).append(node)
+        return found
+
+    @cached_property
     def shapes(self) -> Mapping[str, Shape]:
         """The shape of every tensor, for a batch of 2."""
         specs = shapes.infer(self.graph, self.extents, 2)
         return {name: tuple(int(extent) for extent in spec.shape) for name, spec in specs.items()}
 
-    def fresh(self, stem: str) -> str:
-        """A name that no tensor has."""
-        name = next(
-            n for n in itertools.chain([stem], (f"{stem}_{i}" for i in itertools.count(2))) if n not in self._taken
-        )
-        self._taken.add(name)
-        return name
-
     def parameter(self, stem: str, value: NDArray[np.float32]) -> str:
         """A new parameter; returns its name."""
-        name = self.fresh(stem)
+        name = self.names.fresh(stem)
         self.new[name] = value
         return name
 
@@ -95,9 +98,9 @@ def rewrite(
 ) -> tuple[Graph, Values]:
     """Apply the rules of each node's operator until none fits, each time to the graph that the last ones left.
 
-    What only the replaced nodes needed is removed. A rule makes the graph smaller, so that this ends.
+    What only the replaced nodes needed is removed.
     """
-    while True:
+    for _ in range(SWEEPS):
         view = View(graph, values, extents)
         nodes: list[Node] = []
         found = False
@@ -106,11 +109,13 @@ def rewrite(
             found = found or made != [node]
             nodes += made
         if not found:
-            return graph, {name: value for name, value in values.items() if name in graph.parameters}
+            break
         parameters = (*graph.parameters, *(name for name in view.new if name not in graph.parameters))
         extents = {**extents, **{name: value.shape for name, value in view.new.items()}}
         graph = remove_dead(Graph(tuple(nodes), graph.inputs, graph.outputs, parameters))
         values = view.new
+    kept = set(graph.parameters)
+    return graph, {name: value for name, value in values.items() if name in kept}
 
 
 def _apply(view: View, node: Node, rules: Sequence[Rule]) -> list[Node]:

@@ -1,7 +1,8 @@
-"""Paddings join what reads them; means over pixels and channel shuffles become one operator."""
+"""Paddings join what reads them; means over pixels, channel shuffles and the slices of a whole become one operator."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -10,8 +11,9 @@ import numpy as np
 from lissome.graph import attributes
 from lissome.graph.ir import Attribute, Node
 from lissome.graph.passes.rewrite import Rule, View
-from lissome.graph.rules.movement import permutation
+from lissome.graph.rules.movement import permutation, slices
 
+_MOST_PARTS: Final = 64  # of a tensor cut by slices
 _POSITIVE: Final = ("Relu", "Sigmoid", "HardSigmoid", "Exp", "Softmax", "Softplus")  # never below zero
 
 
@@ -54,7 +56,7 @@ def _pixel_mean(view: View, node: Node) -> Node | list[Node] | None:
         return None
     if attributes.flag(node, "keepdims", 1):
         return Node("GlobalAveragePool", node.name, node.inputs, node.outputs)
-    pooled = view.fresh(f"{node.name}.pooled")
+    pooled = view.names.fresh(f"{node.name}.pooled")
     return [
         Node("GlobalAveragePool", pooled, node.inputs, (pooled,)),
         Node("Flatten", node.name, (pooled,), node.outputs, {"axis": 1}),
@@ -77,10 +79,41 @@ def _shuffle(view: View, node: Node) -> Node | None:
     return Node("Gather", node.name, apart.inputs, node.outputs, found)
 
 
+def _parts(view: View, node: Node) -> Node | list[Node] | None:
+    """Slices that together are a whole tensor: one Split, where the first of them is."""
+    x = node.inputs[0]
+    readers = [other for other in view.readers[x] if other.op == "Slice"]
+    axis, _, _ = _range(view, node) or (None, 0, 0)
+    if axis is None or not 2 <= len(readers) <= _MOST_PARTS:
+        return None
+    group = [(r, other) for other in readers if (r := _range(view, other)) is not None and r[0] == axis]
+    ordered = sorted(group, key=lambda item: item[0])
+    ends = [0, *(end for (_, _, end), _ in ordered)]
+    if [start for (_, start, _), _ in ordered] != ends[:-1] or ends[-1] != view.shapes[x][axis]:
+        return None
+    if node.outputs != group[0][1].outputs:
+        return []
+    outputs = tuple(other.outputs[0] for _, other in ordered)
+    split = tuple(end - start for start, end in itertools.pairwise(ends))
+    return Node("Split", node.name, (x,), outputs, {"axis": axis, "split": split})
+
+
+def _range(view: View, node: Node) -> tuple[int, int, int] | None:
+    """Axis, start and end of a Slice along one axis, without steps; the batch, which has no fixed extent, is none."""
+    taken = slices(node, view.shapes[node.inputs[0]])
+    whole = view.shapes[node.inputs[0]]
+    cut = [i for i, part in enumerate(taken) if (part.start, part.stop, part.step) != (0, whole[i], 1)]
+    if len(cut) != 1 or cut[0] == 0 or taken[cut[0]].step != 1:
+        return None
+    part = taken[cut[0]]
+    return cut[0], part.start, part.stop
+
+
 WINDOWS: Final[Mapping[str, Sequence[Rule]]] = {
     "AveragePool": (_padded,),
     "Conv": (_padded,),
     "MaxPool": (_padded,),
     "ReduceMean": (_pixel_mean,),
     "Reshape": (_shuffle,),
+    "Slice": (_parts,),
 }

@@ -20,6 +20,7 @@ from lissome.errors import LimitError, UnsupportedShape
 from lissome.files import write_atomic
 from lissome.graph import attributes, shapes
 from lissome.graph.ir import Node
+from lissome.graph.names import Names
 from lissome.graph.rules.layers import DIRECTIONS
 from lissome.interchange.onnx.affine import affine
 from lissome.network import Network
@@ -54,7 +55,7 @@ class _Writer:
         self.nodes: list[NodeProto] = []
         self.initialisers: list[TensorProto] = []
         made = {name for node in self.graph.nodes for name in node.outputs}
-        self.taken = made | set(self.graph.parameters) | {spec.name for spec in self.graph.inputs}
+        self.names = Names((*made, *self.graph.parameters, *(spec.name for spec in self.graph.inputs)))
         extents = {name: weight.shape for name, weight in net.weights.items()}
         self.specs = [shapes.infer(self.graph, extents, batch) for batch in (2, 3)]
         self.opset = CEILING_OPSET if any(map(self._fewer_windows, self.graph.nodes)) else OPSET
@@ -109,7 +110,7 @@ class _Writer:
             self.constant(name, value)
             return
         parts: dict[str, NDArray[Any]] = dict(zip(("codes", "scale", "zero"), found, strict=True))
-        operands = [self.constant(self.fresh(f"{name}.{part}"), value) for part, value in parts.items()]
+        operands = [self.constant(self.names.fresh(f"{name}.{part}"), value) for part, value in parts.items()]
         self.nodes.append(helper.make_node("DequantizeLinear", operands, [name], f"{name}.dequantize"))
 
     def constant(self, name: str, value: NDArray[Any]) -> str:
@@ -117,16 +118,9 @@ class _Writer:
         self.initialisers.append(numpy_helper.from_array(np.ascontiguousarray(value).reshape(value.shape), name))
         return name
 
-    def fresh(self, stem: str) -> str:
-        """A name that no tensor has."""
-        while stem in self.taken:
-            stem += "_"
-        self.taken.add(stem)
-        return stem
-
     def given(self, node: Node, name: str, value: NDArray[Any] | None) -> str:
         """An input that the graph has as an attribute; empty for none."""
-        return "" if value is None else self.constant(self.fresh(f"{node.name}.{name}"), value)
+        return "" if value is None else self.constant(self.names.fresh(f"{node.name}.{name}"), value)
 
     def add(self, node: Node, *inputs: str, op: str = "", outputs: tuple[str, ...] = (), **found: Any) -> None:
         """A node of the model."""
@@ -227,11 +221,11 @@ def _swish(writer: _Writer, node: Node) -> None:
     """In parts: Swish is an operator only since set 24."""
     x, alpha = node.inputs[0], _real(node, "alpha")
     if alpha is not None and alpha != 1:
-        scaled = writer.fresh(f"{node.name}.scaled")
+        scaled = writer.names.fresh(f"{node.name}.scaled")
         writer.add(node, x, writer.given(node, "alpha", alpha), op="Mul", outputs=(scaled,))
     else:
         scaled = x
-    gate = writer.fresh(f"{node.name}.gate")
+    gate = writer.names.fresh(f"{node.name}.gate")
     writer.add(node, scaled, op="Sigmoid", outputs=(gate,))
     writer.add(node, x, gate, op="Mul")
 

@@ -5,7 +5,6 @@ Whatever has no counterpart is collected, so that one error names all of it.
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from lissome.errors import GraphError, UnsupportedShape
 from lissome.graph import shapes
 from lissome.graph.conv_shape import Shape
 from lissome.graph.ir import Attribute, Extent, Node, TensorSpec
+from lissome.graph.names import Names
 from lissome.interchange.onnx import files, fold
 from lissome.interchange.onnx.call import Call, Unsupported
 from lissome.interchange.onnx.operators import CONVERTERS
@@ -58,8 +58,8 @@ class Translation:
         self.lost: set[str] = set()  # tensors that something unsupported would have made
         self.complaints: dict[str, list[str]] = {}
         self.folded = 0
-        self.names: set[str] = set()  # of nodes
-        self.tensors = _all_names(source.graph) | set(source.values)
+        self.names = Names()  # of nodes
+        self.tensors = Names(_all_names(source.graph) | set(source.values))
         self.read = _read_names(source.graph)
         for spec in source.inputs:
             self.shapes[spec.name] = tuple(batch if extent == "N" else int(extent) for extent in spec.shape)
@@ -170,7 +170,7 @@ class Translation:
     def know(self, name: str, value: NDArray[Any]) -> None:
         """Let the tensor `name` have this value."""
         self.values[name], self.shapes[name] = value, value.shape
-        self.tensors.add(name)
+        self.tensors.taken.add(name)
 
     def emit(
         self,
@@ -189,21 +189,13 @@ class Translation:
         for made in outputs:
             if made in self.shapes:
                 raise GraphError(f"tensor {made!r} is defined twice")
-        fresh = next(
-            n for n in itertools.chain([name], (f"{name}_{i}" for i in itertools.count(2))) if n not in self.names
-        )
-        self.names.add(fresh)
-        node = Node(op, fresh, inputs, outputs, attributes)
+        node = Node(op, self.names.fresh(name), inputs, outputs, attributes)
         self.shapes.update(shapes.output_shapes(node, self.shapes))
         self.nodes.append(node)
 
     def fresh(self, stem: str) -> str:
         """A name for a tensor that the model does not have."""
-        name = next(
-            n for n in itertools.chain([stem], (f"{stem}_{i}" for i in itertools.count(2))) if n not in self.tensors
-        )
-        self.tensors.add(name)
-        return name
+        return self.tensors.fresh(stem)
 
 
 def spec(value: ValueInfoProto, given: tuple[Extent, ...] | None) -> TensorSpec:
