@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 import typer
 
 import lissome
-from lissome.cli import compress, demo, evaluate, export, import_, inspect, list, profile, run, tune
+from lissome.cli import compress, demo, evaluate, export, import_, inspect, list, profile, run, simulate, tune
 
 _VERBS: Final[tuple[Callable[..., None], ...]] = (
     demo.demo,
@@ -20,6 +20,9 @@ _VERBS: Final[tuple[Callable[..., None], ...]] = (
     import_.import_,
     tune.tune,
     profile.profile,
+    simulate.simulate,
+    simulate.compare,
+    simulate.roofline,
     list.list_,
 )
 

@@ -3,8 +3,26 @@
 A machine is a frozen dataclass with `estimate(workload) → Estimate`; `count(network)` makes the workload.
 """
 
+from lissome.hardware.eie import EIE
 from lissome.hardware.energy import Hierarchy
 from lissome.hardware.estimate import Estimate, LayerEstimate
+from lissome.hardware.machines import Machine, machine, names
+from lissome.hardware.roofline import Roofline
+from lissome.hardware.tpu import TPU, Systolic
 from lissome.hardware.workload import Layer, Workload, count
 
-__all__ = ["Estimate", "Hierarchy", "Layer", "LayerEstimate", "Workload", "count"]
+__all__ = [
+    "EIE",
+    "TPU",
+    "Estimate",
+    "Hierarchy",
+    "Layer",
+    "LayerEstimate",
+    "Machine",
+    "Roofline",
+    "Systolic",
+    "Workload",
+    "count",
+    "machine",
+    "names",
+]

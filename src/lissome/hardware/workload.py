@@ -37,7 +37,8 @@ class Layer:
     product: its matrix product as a convolution (a Gemm is one of 1×1 windows), None for a node that has none. An LSTM
     is one product of 4·hidden outputs from input and state, done `repeats` times one after another.
     operations: of all else, one for each output and each element of its window.
-    weight: the product's weight, None for a product of two activations. parameters: elements of all its parameters.
+    weight: the product's weight, None for a product of two activations; (outputs, inputs, …), or (inputs, outputs) with
+    inputs_first. parameters: elements of all its parameters.
     inputs, outputs: elements of activations read and written. input_density: share of its inputs that is not zero.
     """
 
@@ -51,6 +52,7 @@ class Layer:
     weight: CodedWeight | None = None
     parameters: int = 0
     input_density: float = 1.0
+    inputs_first: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.input_density <= 1:
@@ -151,8 +153,9 @@ def _layer(node: Node, network: Network, sizes: Mapping[str, Shape], density: fl
     outputs = sum(math.prod(sizes[name]) for name in node.outputs)
     parameters = sum(math.prod(sizes[name]) for name in read if name in network.weights)
     product, repeats, weight = _product(node, network, sizes)
+    first = node.op in ("Gemm", "MatMul") and not shapes.weight_is_transposed(node)
     operations = 0 if product or node.op in MOVEMENT else outputs * _window(node)
-    return Layer(node.name, node.op, inputs, outputs, operations, product, repeats, weight, parameters, density)
+    return Layer(node.name, node.op, inputs, outputs, operations, product, repeats, weight, parameters, density, first)
 
 
 def _product(

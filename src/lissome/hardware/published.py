@@ -1,0 +1,122 @@
+"""Published figures that the models are judged by, and the layers they were measured on. Sources at each table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from lissome.graph.conv_shape import ConvShape
+from lissome.hardware.workload import Layer
+
+
+@dataclass(frozen=True)
+class EieBenchmark:
+    """One layer of EIE's tables III and IV (Han et al., ISCA 2016): sizes, densities in %, times in µs at batch 1."""
+
+    name: str
+    inputs: int
+    outputs: int
+    weight_percent: float
+    input_percent: float
+    cpu_us: float
+    gpu_us: float
+    mobile_gpu_us: float
+    theoretical_us: float
+    actual_us: float
+
+
+EIE_BENCHMARKS: Final = (
+    EieBenchmark("Alex-6", 9216, 4096, 9, 35.1, 7516.2, 541.5, 12437.2, 28.1, 30.3),
+    EieBenchmark("Alex-7", 4096, 4096, 9, 35.3, 6187.1, 243.0, 5765.0, 11.7, 12.2),
+    EieBenchmark("Alex-8", 4096, 1000, 25, 37.5, 1134.9, 80.5, 2252.1, 8.9, 9.9),
+    EieBenchmark("VGG-6", 25088, 4096, 4, 18.3, 35022.8, 1467.8, 35427.0, 28.1, 34.4),
+    EieBenchmark("VGG-7", 4096, 4096, 4, 37.5, 5372.8, 243.0, 5544.3, 7.9, 8.7),
+    EieBenchmark("VGG-8", 4096, 1000, 23, 41.1, 774.2, 80.5, 2243.1, 7.3, 8.4),
+    EieBenchmark("NT-We", 4096, 600, 10, 100, 605.0, 65.0, 1316.0, 5.2, 8.0),
+    EieBenchmark("NT-Wd", 600, 8791, 11, 100, 1361.4, 90.1, 2565.5, 13.0, 13.9),
+    EieBenchmark("NT-LSTM", 1201, 2400, 10, 100, 470.5, 51.9, 956.9, 6.5, 7.5),
+)
+# Table V: watts of the CPU (Core i7-5930K), GPU (Titan X), mobile GPU (Tegra K1) and EIE; area of 64 PEs.
+EIE_WATTS: Final = {"cpu": 73.0, "gpu": 159.0, "mobile_gpu": 5.1, "eie": 0.59}
+EIE_AREA_MM2: Final = 40.8
+# Geometric means that table IV gives (the paper's headline: 189×, 13×, 307×), and of energy.
+EIE_SPEEDUPS: Final = {"cpu": 193.9, "gpu": 13.2, "mobile_gpu": 314.0}
+EIE_ENERGY_RATIOS: Final = {"cpu": 24_000.0, "gpu": 3_400.0, "mobile_gpu": 2_700.0}
+# Density of the columns that meet a non-zero input, in %, at which `random_places(seed=0)` has the entries of table
+# IV's theoretical row. FITTED to that row: table III's densities are rounded to a whole per cent and are averages over
+# all columns. The actual row is then predicted.
+EIE_FITTED_PERCENT: Final = {
+    "Alex-6": 9.12, "Alex-7": 8.25, "Alex-8": 29.58, "VGG-6": 5.43, "VGG-7": 4.17,
+    "VGG-8": 22.19, "NT-We": 10.75, "NT-Wd": 11.35, "NT-LSTM": 10.44,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TpuWorkload:
+    """One of the six of Jouppi et al., ISCA 2017: table 1, and in % of cycles the rows of table 3."""
+
+    name: str
+    batch: int
+    weights_m: float
+    macs_per_weight: int
+    active: float
+    useful: float
+    weight_stall: float
+    weight_shift: float
+    non_matrix: float
+    measured_tops: float
+
+
+TPU_WORKLOADS: Final = (
+    TpuWorkload("MLP0", 200, 20, 200, 12.7, 12.5, 53.9, 15.9, 17.5, 12.3),
+    TpuWorkload("MLP1", 168, 5, 168, 10.6, 9.4, 44.2, 13.4, 31.9, 9.7),
+    TpuWorkload("LSTM0", 64, 52, 64, 8.2, 8.2, 58.1, 15.8, 17.9, 3.7),
+    TpuWorkload("LSTM1", 96, 34, 96, 10.5, 6.3, 62.1, 17.1, 10.3, 2.8),
+    TpuWorkload("CNN0", 8, 8, 2888, 78.2, 78.2, 0.0, 0.0, 21.8, 86.0),
+    TpuWorkload("CNN1", 32, 100, 1750, 46.2, 22.5, 28.1, 7.0, 18.7, 14.1),
+)
+TPU_ATTAINABLE_TOPS: Final = {"MLP0": 13.6, "MLP1": 11.424, "LSTM0": 4.352, "LSTM1": 6.528, "CNN0": 92.0, "CNN1": 92.0}
+TPU_RIDGES: Final = {"tpu-roofline": 1350.0, "haswell": 13.0, "k80": 9.0}
+
+
+def tpu_layers(name: str) -> tuple[Layer, ...]:
+    """Layers that have the published number of layers, weights, batch and multiply-adds a weight.
+
+    Their sizes are not published, so that equal layers are ASSUMED. Fully connected ones are square, but for the 600
+    inputs of LSTM1, which the paper mentions, and for LSTM0's multiples of 256: none of its array is unused. CNN0 works
+    on boards of 19 × 19: 19 · 19 · 8 = 2888, its multiply-adds a weight. The channels of CNN1 are FITTED to its unused
+    multiply-adds.
+    """
+    w = next(workload for workload in TPU_WORKLOADS if workload.name == name)
+    match name:
+        case "MLP0":
+            return (_fc(w.batch, 2000, 2000),) * 5
+        case "MLP1":
+            return (_fc(w.batch, 1118, 1118),) * 4
+        case "LSTM0":
+            products = (_fc(w.batch, 1024, 2048),) * 18 + (_fc(w.batch, 1536, 1536),) * 6
+            return products + (_vector(w.batch * 2048),) * 34
+        case "LSTM1":
+            return (_fc(w.batch, 600, 1532),) * 37 + (_vector(w.batch * 1532),) * 19
+        case "CNN0":
+            first = _conv(w.batch, 48, 256, 19, 5)
+            return (first, *(_conv(w.batch, 256, 256, 19, 3),) * 13, *(_conv(w.batch, 256, 256, 19, 1),) * 2)
+    convs, pools = (_conv(w.batch, 144, 144, 20, 3),) * 72, (_vector(w.batch * 144 * 100 * 4),) * 13
+    return convs + pools + (_fc(w.batch, 4653, 4653),) * 4
+
+
+def _fc(batch: int, inputs: int, outputs: int) -> Layer:
+    return Layer("fc", "Gemm", batch * inputs, batch * outputs, product=ConvShape(batch, inputs, 1, 1, outputs, 1, 1))
+
+
+def _conv(batch: int, channels: int, filters: int, side: int, window: int) -> Layer:
+    pad = window // 2
+    shape = ConvShape(
+        batch, channels, side, side, filters, window, window,
+        pad_top=pad, pad_left=pad, pad_bottom=pad, pad_right=pad,
+    )  # fmt: skip
+    return Layer("conv", "Conv", batch * channels * side**2, batch * filters * side**2, product=shape)
+
+
+def _vector(elements: int) -> Layer:
+    return Layer("vector", "Mul", elements, elements, operations=elements)
