@@ -152,3 +152,16 @@ def test_whole_networks(name, tmp_path):
     before, after = (run(tmp_path / f"{when}.onnx", {spec.name: x}) for when in ("before", "after"))
     for key, value in before.items():
         np.testing.assert_allclose(after[key], value, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("op", ["AveragePool", "MaxPool"])
+def test_strides_of_pooling_are_written_out(op, tmp_path):
+    """A pooling node without strides gets strides of 1 in the model: MNN's converter stops where they are missing."""
+    graph = Graph(
+        (Node(op, "pool", ("x",), ("y",), {"kernel_shape": (3, 3), "pads": (1, 1, 1, 1)}),),
+        (TensorSpec("x", ("N", 2, 5, 5)),),
+        ("y",),
+    )
+    ls.export_onnx(Network(graph), tmp_path / "net.onnx")
+    (pool,) = onnx.load(tmp_path / "net.onnx").graph.node
+    assert [list(a.ints) for a in pool.attribute if a.name == "strides"] == [[1, 1]]

@@ -150,6 +150,12 @@ def _plain(writer: _Writer, node: Node) -> None:
     writer.add(node, *node.inputs, **{name: _listed(value) for name, value in node.attributes.items()})
 
 
+def _pool(writer: _Writer, node: Node) -> None:
+    """Strides stand there even where they are 1: MNN's converter stops without them."""
+    plain = {name: _listed(value) for name, value in node.attributes.items()}
+    writer.add(node, *node.inputs, **{"strides": [1] * len(attributes.int_list(node, "kernel_shape"))} | plain)
+
+
 def _listed(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
@@ -248,10 +254,12 @@ def _space_to_depth(writer: _Writer, node: Node) -> None:
 
 WRITERS: Final[Mapping[str, Callable[[_Writer, Node], None]]] = {
     **{f"Reduce{kind}": _moved("axes") for kind in ("Max", "Mean", "Min", "Prod", "Sum")},
+    "AveragePool": _pool,
     "Clip": _clip,
     "Expand": _moved("shape"),
     "Gather": _gather,
     "LSTM": _lstm,
+    "MaxPool": _pool,
     "Pad": _pad,
     "Reshape": _moved("shape"),
     "Resize": _resize,
