@@ -15,14 +15,19 @@ PackedPtr pack_panels(std::span<const float> weight, int64_t rows, int64_t colum
     packed->rows = rows;
     packed->columns = columns;
     packed->panel = panel;
-    packed->dense.assign(static_cast<size_t>((rows + panel - 1) / panel * panel * columns), 0.0f);
+    // Kernels load whole vectors: a panel of floats behind the last.
+    packed->dense.resize(weight.size() + static_cast<size_t>(panel), 0.0f);
+    constexpr int64_t kColumns = 64;  // at a time, so that what is written stays in the first-level cache
     for (int64_t first = 0; first < rows; first += panel) {
-        float* to = packed->dense.data() + first * columns;
         const int64_t count = std::min(panel, rows - first);
-        for (int64_t i = 0; i < count; ++i) {
-            const float* from = weight.data() + (first + i) * columns;
-            for (int64_t k = 0; k < columns; ++k) {
-                to[k * panel + i] = from[k];
+        for (int64_t from = 0; from < columns; from += kColumns) {
+            const int64_t until = std::min(columns, from + kColumns);
+            float* to = packed->dense.data() + first * columns;
+            for (int64_t i = 0; i < count; ++i) {
+                const float* row = weight.data() + (first + i) * columns;
+                for (int64_t k = from; k < until; ++k) {
+                    to[k * count + i] = row[k];
+                }
             }
         }
     }

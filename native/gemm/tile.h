@@ -1,4 +1,4 @@
-// The register tile of every dense kernel: sums[i][j] = Σ_k a(i, k) · panel[k][j], M rows by two vectors.
+// The register tile of the dense linear layer: sums[i][j] = Σ_k x[i][k] · panel[k][j], M rows by one or two vectors.
 // Included by sources compiled once per instruction set.
 #pragma once
 
@@ -8,69 +8,93 @@ namespace lissome::LISSOME_ISA {
 
 constexpr int64_t kPanel = 2 * kLanes;
 
-// a(i, k) = a[i * row + k * column]; panel: (depth, kPanel); sums: (M, kPanel). Additions go in order of k.
-template <int M>
-LISSOME_INLINE void tile(const float* a, int64_t row, int64_t column, const float* panel, int64_t depth, float* sums) {
-    Vec low[M], high[M];
-    for (int i = 0; i < M; ++i) {
-        low[i] = high[i] = zero();
-    }
-    for (int64_t k = 0; k < depth; ++k) {
-        const Vec b0 = load(panel + k * kPanel), b1 = load(panel + k * kPanel + kLanes);
-#pragma GCC unroll 12
-        for (int i = 0; i < M; ++i) {
-            const Vec x = broadcast(a[i * row + k * column]);
-            low[i] = fma(x, b0, low[i]);
-            high[i] = fma(x, b1, high[i]);
-        }
-    }
-    for (int i = 0; i < M; ++i) {
-        store(sums + i * kPanel, low[i]);
-        store(sums + i * kPanel + kLanes, high[i]);
-    }
+// Chains of additions for each sum, each of which takes every so manieth k: one alone would wait for itself where few
+// rows have few sums. Eight or more multiply-adds are then under way at any time.
+constexpr int chains(int rows, int vectors) {
+    return rows * vectors >= 8 ? 1 : rows * vectors >= 4 ? 2 : 4;
 }
 
-// One row. A single chain of additions would wait for itself, so four chains take every fourth k each.
-LISSOME_INLINE void tile_row(const float* a, int64_t column, const float* panel, int64_t depth, float* sums) {
-    Vec low[4], high[4];
-    for (int i = 0; i < 4; ++i) {
-        low[i] = high[i] = zero();
-    }
-    int64_t k = 0;
-    for (; k + 4 <= depth; k += 4) {
+// x: rows of `depth` floats; panel: (depth, pitch), of which V vectors are loaded at each k; sums: (M, kPanel). Lanes
+// from `pitch` on hold numbers without meaning.
+template <int M, int V>
+static void tile(const float* x, const float* panel, int64_t pitch, int64_t depth, float* sums) {
+    constexpr int kChains = chains(M, V);
+    Vec sum[kChains][M][V];
 #pragma GCC unroll 4
-        for (int i = 0; i < 4; ++i) {
-            const Vec x = broadcast(a[(k + i) * column]);
-            low[i] = fma(x, load(panel + (k + i) * kPanel), low[i]);
-            high[i] = fma(x, load(panel + (k + i) * kPanel + kLanes), high[i]);
+    for (int c = 0; c < kChains; ++c) {
+#pragma GCC unroll 12
+        for (int i = 0; i < M; ++i) {
+#pragma GCC unroll 2
+            for (int v = 0; v < V; ++v) {
+                sum[c][i][v] = zero();
+            }
+        }
+    }
+    const auto step = [&](Vec(&to)[M][V], int64_t k) __attribute__((always_inline)) {
+        Vec weight[V];
+#pragma GCC unroll 2
+        for (int v = 0; v < V; ++v) {
+            weight[v] = load(panel + v * kLanes);
+        }
+        panel += pitch;
+#pragma GCC unroll 12
+        for (int i = 0; i < M; ++i) {
+            const Vec input = broadcast(x[i * depth + k]);
+#pragma GCC unroll 2
+            for (int v = 0; v < V; ++v) {
+                to[i][v] = fma(input, weight[v], to[i][v]);
+            }
+        }
+    };
+    int64_t k = 0;
+    for (; k + kChains <= depth; k += kChains) {
+#pragma GCC unroll 4
+        for (int c = 0; c < kChains; ++c) {
+            step(sum[c], k + c);
         }
     }
     for (; k < depth; ++k) {
-        const Vec x = broadcast(a[k * column]);
-        low[0] = fma(x, load(panel + k * kPanel), low[0]);
-        high[0] = fma(x, load(panel + k * kPanel + kLanes), high[0]);
+        step(sum[0], k);
     }
-    store(sums, add(add(low[0], low[1]), add(low[2], low[3])));
-    store(sums + kLanes, add(add(high[0], high[1]), add(high[2], high[3])));
+#pragma GCC unroll 12
+    for (int i = 0; i < M; ++i) {
+#pragma GCC unroll 2
+        for (int v = 0; v < V; ++v) {
+            Vec total = sum[0][i][v];
+#pragma GCC unroll 4
+            for (int c = 1; c < kChains; ++c) {
+                total = add(total, sum[c][i][v]);
+            }
+            store(sums + i * kPanel + v * kLanes, total);
+        }
+    }
 }
 
-// The tallest tile that fits into `rows`; returns how many rows it covered.
-LISSOME_INLINE int64_t tile_rows(const float* a, int64_t row, int64_t column, const float* panel, int64_t depth,
-                                 int64_t rows, float* sums) {
-    if (rows >= kTileRows) {
-        tile<kTileRows>(a, row, column, panel, depth, sums);
-        return kTileRows;
+using Tile = void (*)(const float* x, const float* panel, int64_t pitch, int64_t depth, float* sums);
+
+struct Tiles {
+    Tile of[2][kTileRows + 1];  // by vectors − 1, and rows
+};
+
+template <int M>
+static constexpr void fill_tiles(Tiles& table) {
+    if constexpr (M > 0) {
+        table.of[0][M] = tile<M, 1>;
+        table.of[1][M] = tile<M, 2>;
+        fill_tiles<M - 1>(table);
     }
-    if (rows >= 4) {
-        tile<4>(a, row, column, panel, depth, sums);
-        return 4;
-    }
-    if (rows >= 2) {
-        tile<2>(a, row, column, panel, depth, sums);
-        return 2;
-    }
-    tile_row(a, column, panel, depth, sums);
-    return 1;
+}
+
+static constexpr Tiles make_tiles() {
+    Tiles table{};
+    fill_tiles<kTileRows>(table);
+    return table;
+}
+
+// The tile of `rows` rows, 1 to kTileRows, by as many vectors as `columns` need, kPanel at most.
+constexpr Tiles kTiles = make_tiles();
+LISSOME_INLINE Tile find_tile(int64_t rows, int64_t columns) {
+    return kTiles.of[columns > kLanes][rows];
 }
 
 }  // namespace lissome::LISSOME_ISA

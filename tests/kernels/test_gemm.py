@@ -9,6 +9,9 @@ from hypothesis import strategies as st
 from one_kernel import gemm, names
 
 from engine_problems import assert_close, uniform, weight_forms
+from lissome.runtime import kernels
+from lissome.runtime.native import native
+from lissome.weights import Dense
 
 pytestmark = pytest.mark.native
 
@@ -58,6 +61,25 @@ def test_shapes_around_every_edge(kernel, shape):
     x, bias = uniform(rng, m, k), uniform(rng, n)
     for relu, (_, weight) in enumerate(weight_forms(rng, (n, k)).items()):
         _check(kernel, x, weight, bias if relu % 3 else None, relu=bool(relu % 2))
+
+
+@pytest.mark.parametrize("kernel", names("gemm_f32_panels_"))
+@pytest.mark.parametrize("m", range(1, 26))
+def test_every_tile(kernel, m):
+    """Each number of rows up to two tiles', by one and by two vectors of outputs and a part of one, beside NaN."""
+    rng = np.random.default_rng(m)
+    lanes = kernels.panel_width(kernel) // 2
+    x, w = uniform(rng, m, 37), uniform(rng, 3 * lanes + 1, 37)
+    x[m // 2, 5] = np.nan
+    for outputs in (1, lanes, lanes + 1, 2 * lanes, 3 * lanes + 1):
+        _check(kernel, x, Dense(w[-outputs:]), uniform(rng, outputs))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (7, 300), (8, 64), (37, 129)])
+def test_panels_hold_every_weight_once(shape):
+    """Packed panels are the weight and one panel of zeros: the last panel is not padded to the width of the others."""
+    packed = native.pack_panels(uniform(np.random.default_rng(0), *shape).reshape(-1), *shape, 8)
+    assert packed.nbytes == 4 * (shape[0] * shape[1] + 8)
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
