@@ -28,14 +28,18 @@ def test_a_packed_file(lissome, packed, network, tmp_path):
 
 
 def test_a_torch_network(lissome, tmp_path):
-    """A network by its name, with the shape of one input; without one, the error says how."""
+    """A network by its name; a module of the user's own needs the shape of one input, and the error says how."""
     out = tmp_path / "net.onnx"
-    assert lissome("export", "lenet-5", "-o", out, "--shape", "1x28x28").code == 0
+    assert lissome("export", "lenet-5", "-o", out).code == 0
     assert ls.from_onnx(out).graph.inputs[0].shape == ("N", 1, 28, 28)
-    for shape in ((), ("--shape", "1,28,28")):
-        result = lissome("export", "lenet-5", "-o", tmp_path / "other.onnx", *shape)
+    mine = tmp_path / "mine.py"
+    mine.write_text("import torch\n\n\ndef relu():\n    return torch.nn.ReLU()\n")
+    assert lissome("export", f"{mine}:relu", "-o", out, "--shape", "3x4").code == 0
+    assert ls.from_onnx(out).graph.inputs[0].shape == ("N", 3, 4)
+    for shape, message in (((), "as in --shape 3x224x224"), (("--shape", "3,4"), "is not a shape")):
+        result = lissome("export", f"{mine}:relu", "-o", tmp_path / "other.onnx", *shape)
         assert result.code == USAGE
-        assert "as in --shape 3x224x224" in result.err
+        assert message in result.err
     assert not (tmp_path / "other.onnx").exists()
 
 

@@ -23,7 +23,8 @@ def export(
     *,
     output: Annotated[Path, typer.Option("--output", "-o", help="The .onnx file to write.", dir_okay=False)],
     shape: Annotated[
-        str | None, typer.Option("--shape", help="Of one input of a torch network, without the batch, as 3x224x224.")
+        str | None,
+        typer.Option("--shape", help="Of one input of a torch network (3x224x224); else its own."),
     ] = None,
     weights: Annotated[
         Path | None, typer.Option(help="Trained weights of a torch network (safetensors).", exists=True, dir_okay=False)
@@ -52,13 +53,18 @@ def _traced(name: str, shape: str | None, weights: Path | None) -> Network:
     from lissome.models.user import resolve
     from lissome.models.weights import load_weights_
 
-    extents = [int(extent) for extent in (shape or "").split("x") if extent.isascii() and extent.isdigit()]
-    if not extents or "x".join(map(str, extents)) != shape:
-        raise RecipeError(
-            f"--shape is {shape!r}; a torch network needs the shape of one input, as in --shape 3x224x224"
-        )
     torch.manual_seed(0)
     model = resolve(name)
+    extents = _extents(shape) if shape is not None else getattr(model, "input_shape", None)
+    if extents is None:
+        raise RecipeError(f"{name} does not say the shape of its input: say it, as in --shape 3x224x224")
     if weights is not None:
         load_weights_(model, weights)
     return ls.freeze(model, example=torch.zeros(1, *extents))
+
+
+def _extents(text: str) -> tuple[int, ...]:
+    parts = text.split("x")
+    if not all(part.isascii() and part.isdigit() and int(part) for part in parts):
+        raise typer.BadParameter(f"{text!r} is not a shape such as 3x224x224", param_hint="--shape")
+    return tuple(map(int, parts))
