@@ -59,7 +59,7 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
     except OSError as error:
         raise WeightError(f"{path}: {error.strerror or error}") from error
     except Exception as error:  # whatever unpickling a damaged or hostile file raises
-        reason = str(error).strip().partition("\n")[0]
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise WeightError(f"{path}: not a file of tensors that torch.save wrote ({reason})") from error
     found = found.get("state_dict", found) if isinstance(found, dict) else found
     if not isinstance(found, dict) or not all(
