@@ -24,8 +24,9 @@ def freeze(
     example: an input, or a tuple of inputs, float32 with the batch first; only its shape matters, and not the batch's.
     recipe: how the model came to be, kept in the network as TOML for whoever opens the file later.
 
-    Batch norms are folded into the layer before them, except behind a weight that a method has coded: its codebook
-    would not survive the scaling. Law: the engine's result is model(x) within the rounding of float32 sums.
+    The graph is simplified (graph/passes/): batch norms are folded into the layer before them, except behind a weight
+    that a method has coded, since its codebook would not survive the scaling; paddings join the convolution after them.
+    Law: the engine's result is model(x) within the rounding of float32 sums.
     Raises TraceError listing all that a graph cannot express, WeightError naming a layer with NaN, infinity or no
     weights at all.
     """

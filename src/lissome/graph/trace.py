@@ -25,6 +25,7 @@ from lissome.errors import TraceError
 from lissome.graph import local_response_norm
 from lissome.graph.aten import OPERATORS, Call, Derived, Onnx, Operand, Output, Tensor, Unsupported
 from lissome.graph.ir import Extent, Graph, Node, TensorSpec
+from lissome.graph.passes import remove_dead
 
 _WEIGHTS: Final = (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR)
 _TORCH: Final = str(Path(torch.__file__).parent)
@@ -110,13 +111,13 @@ class _Translation:
             listing = "\n".join(f"  {line}" for line in self.complaints)
             raise TraceError(f"{len(self.complaints)} operator(s) cannot be expressed in a graph:\n{listing}")
         outputs = self._outputs()
-        self._drop_dead(outputs)
-        used = {name for node in self.nodes for name in node.inputs}
-        values = {name: value for name, value in self.values.items() if name in used}
+        # Dead nodes: those that only a folded call read.
+        graph = remove_dead(Graph(tuple(self.nodes), tuple(self.inputs), outputs, tuple(self.values)))
+        values = {name: self.values[name] for name in graph.parameters}
         for name, value in values.items():
             if value.dtype != torch.float32:
                 raise TraceError(f"{name} is {value.dtype}; a graph computes in float32: call model.float() first")
-        return Traced(Graph(tuple(self.nodes), tuple(self.inputs), outputs, tuple(values)), values)
+        return Traced(graph, values)
 
     def _placeholders(self, examples: Mapping[str, Any]) -> None:
         for spec in self.program.graph_signature.input_specs:
@@ -254,15 +255,6 @@ class _Translation:
             self.nodes.append(Node(made.op, name, inputs, outputs, made.attributes))
             self.made[made] = outputs
         return self.made[made][index]
-
-    def _drop_dead(self, outputs: tuple[str, ...]) -> None:
-        """Take out nodes that no output needs, such as those that only a folded call read."""
-        wanted, kept = set(outputs), []
-        for node in reversed(self.nodes):
-            if wanted.intersection(node.outputs):
-                wanted.update(node.inputs)
-                kept.append(node)
-        self.nodes = kept[::-1]
 
     def _fresh(self, name: str) -> str:
         """`name`, or `name`_2, _3, … when it is taken (a layer called twice)."""
