@@ -20,6 +20,7 @@
 #include "executor/program.h"
 #include "executor/rules.h"
 #include "gemm/pack.h"
+#include "movement/pack.h"
 
 namespace nb = nanobind;
 
@@ -131,6 +132,16 @@ void bind_packed(nb::module_& m) {
         },
         nb::arg("m"), nb::arg("r"), nb::arg("points") = std::vector<double>{},
         "B transposed, G and A transposed of F(m, r), row-major; of the kernels' points, or of these.");
+    m.def(
+        "pack_indices", [](const Positions& indices, int64_t extent) { return pack_indices(span_of(indices), extent); },
+        nb::arg("indices"), nb::arg("extent"), "Indices below extent, or -1 for nothing.");
+    m.def(
+        "pack_weighted",
+        [](const Positions& indices, const Floats& weights, int64_t taps, int64_t extent) {
+            return pack_weighted(span_of(indices), span_of(weights), taps, extent);
+        },
+        nb::arg("indices"), nb::arg("weights"), nb::arg("taps"), nb::arg("extent"),
+        "Indices below extent and their weights, (taps, made); an element is made of nothing where all taps are -1.");
     m.def(
         "pack_sell",
         [](int64_t rows, int64_t columns, const Positions& positions, const std::optional<Floats>& values,

@@ -34,15 +34,42 @@ struct GemmShape {
     int64_t m, n, k;
 };
 
-constexpr int kMaxRank = 8;
+constexpr int kMaxRank = 8, kMaxParts = 8;
 
-// Elementwise work. Unary: `count`. Softmax and per-channel affine: (outer, channels, inner). Binary: the output's
-// extents `dim[0..rank)`, and for each operand the stride of every extent, 0 where it is broadcast.
+// Elementwise work, and work along one axis. Unary: `count`, and the constants alpha and beta. Binary: the output's
+// extents `dim[0..rank)`, and for each operand the stride of every extent, 0 where it is broadcast. The others see a
+// tensor as (outer, channels, inner). Select: `made` elements of the concatenation of `parts`; resample: `made`
+// elements of `taps` each; alpha is what lies outside. Layer norm: alpha is ε. LRN: taps is its size, gamma its bias.
 struct ElementShape {
     int64_t count, outer, channels, inner;
+    int64_t made, taps;
+    int64_t parts[kMaxParts];
     int64_t rank;
     int64_t dim[kMaxRank], stride_a[kMaxRank], stride_b[kMaxRank];
+    float alpha, beta, gamma;
+};
+
+// A loop nest over dim[0..rank) that copies from_base + Σ i · from to to_base + Σ i · to, both within tensors of
+// from_elements and to_elements.
+struct MoveShape {
+    int64_t count, rank;
+    int64_t dim[kMaxRank], from[kMaxRank], to[kMaxRank];
+    int64_t from_base, to_base, from_elements, to_elements;
+};
+
+// y (batch, m, n) = alpha · a · b, a (m, k) and b (k, n) with any strides. The batch has extents dim[0..rank).
+struct ProductShape {
+    int64_t batch, m, n, k;
+    int64_t a_row, a_column, b_row, b_column;
+    int64_t rank;
+    int64_t dim[kMaxRank], a_stride[kMaxRank], b_stride[kMaxRank];
     float alpha;
+};
+
+// One of `directions` of a recurrent layer, over `steps` steps, backwards if `reverse`. units: hidden, in whole
+// vectors.
+struct RecurrentShape {
+    int64_t steps, batch, hidden, units, directions, direction, reverse;
 };
 
 // All makers throw std::invalid_argument for extents that are not positive, contradict each other or overflow.

@@ -16,7 +16,24 @@
 namespace lissome {
 
 // A new operator is one name here and one rule in executor/rules.cpp.
-enum class Op : int { conv, gemm, pool, unary, binary, affine, softmax, reorder };
+enum class Op : int {
+    conv,
+    gemm,
+    pool,
+    unary,
+    binary,
+    affine,
+    softmax,
+    reorder,
+    move,
+    select,
+    resample,
+    reduce,
+    layer_norm,
+    lrn,
+    product,
+    lstm,
+};
 
 // What a kernel that makes a tensor does to it last. low and high: the bounds of clip; low: the slope of leaky_relu.
 enum class ActivationKind : int { none, relu, clip, leaky_relu, hard_swish };
@@ -25,7 +42,7 @@ struct Activation {
     float low = 0.0f, high = 0.0f;
 };
 
-constexpr int kMaxInputs = 4, kMaxOutputs = 3;
+constexpr int kMaxInputs = kMaxParts, kMaxOutputs = 3;
 
 // How weights lie in memory; see the packers named beside each.
 enum class Form : int {
@@ -37,7 +54,10 @@ enum class Form : int {
     taps,      // sparse filters as offsets into the padded input (conv/taps.h)
     winograd,  // dense filters, transformed (conv/pack.h); `panel` is a vector's lanes
     blocks,    // dense filters in panels of vectors, on blocks of channels (conv/pack.h)
+    indices,   // uint32_t in `index`, each below the weight's columns, or kNothing (movement/pack.h)
+    weighted,  // the same and as many floats in `dense`
 };
+constexpr uint32_t kNothing = 0xffffffff;
 
 // What a kernel sees of packed weights. Which fields are set depends on the form.
 struct WeightView {
@@ -58,6 +78,9 @@ struct Shape {
     PoolShape pool;
     ElementShape element;
     ConvSchedule schedule;  // of a conv kernel of Form::blocks with more than one loop
+    MoveShape move;
+    ProductShape product;
+    RecurrentShape recurrent;
 };
 
 // One node in one run: everything that a kernel may touch.

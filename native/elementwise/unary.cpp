@@ -1,54 +1,142 @@
-// Elementwise functions of one tensor: relu, leaky relu, sigmoid, tanh, copy. A task is a run of 4096 elements.
-// exp and tanh are the C library's, the same on every instruction set.
-#include <math.h>
-
+// unary_f32_*: functions of one tensor, element by element. A task is a run of 4096 elements.
+#include "core/activation.h"
+#include "core/functions.h"
 #include "core/kernel.h"
-#include "core/simd.h"
 
 namespace lissome::LISSOME_ISA {
+namespace {
 
-extern const Kernel unary_f32_relu, unary_f32_leaky_relu, unary_f32_sigmoid, unary_f32_tanh, unary_f32_copy;
+constexpr int64_t kRun = 4096;
 
-static constexpr int64_t kRun = 4096;
-
-static int64_t no_workspace(const Shape&, int) {
+int64_t no_workspace(const Shape&, int) {
     return 0;
 }
 
-static int64_t tasks(const Shape& shape, int) {
+int64_t tasks(const Shape& shape, int) {
     return ceil_div(shape.element.count, kRun);
 }
 
-LISSOME_INLINE float rectify(float x, float) {
-    return x < 0.0f ? 0.0f : x;
-}
-LISSOME_INLINE float leak(float x, float alpha) {
-    return x < 0.0f ? alpha * x : x;
-}
-// The side of exp that cannot overflow, so that both tails are right.
-LISSOME_INLINE float logistic(float x, float) {
-    const float e = expf(-fabsf(x));
-    return (x < 0.0f ? e : 1.0f) / (1.0f + e);
-}
-LISSOME_INLINE float hyperbolic(float x, float) {
-    return tanhf(x);
-}
-LISSOME_INLINE float same(float x, float) {
+// What each function is called with beside x: the node's constants.
+struct Constants {
+    Vec a, b;
+};
+
+#define LISSOME_FUNCTION(name) LISSOME_INLINE Vec name([[maybe_unused]] Vec x, [[maybe_unused]] const Constants& c)
+
+LISSOME_FUNCTION(copy) {
     return x;
 }
+LISSOME_FUNCTION(rectify) {
+    return relu(x);
+}
+LISSOME_FUNCTION(leak) {
+    return pick(less(x, zero()), multiply(x, c.a), x);
+}
+LISSOME_FUNCTION(clip) {
+    return clamp(x, c.a, c.b);
+}
+LISSOME_FUNCTION(magnitude) {
+    return absolute(x);
+}
+LISSOME_FUNCTION(opposite) {
+    return negate(x);
+}
+LISSOME_FUNCTION(inverse) {
+    return divide(broadcast(1.0f), x);
+}
+LISSOME_FUNCTION(root) {
+    return square_root(x);
+}
+LISSOME_FUNCTION(floored) {
+    return round_down(x);
+}
+LISSOME_FUNCTION(raised) {
+    return round_up(x);
+}
+LISSOME_FUNCTION(rounded) {
+    return nearest(x);
+}
+LISSOME_FUNCTION(sign) {
+    const Vec one = broadcast(1.0f);
+    return pick(less(x, zero()), negate(one), pick(less(zero(), x), one, x));
+}
+LISSOME_FUNCTION(exponent) {
+    return exponential(x);
+}
+LISSOME_FUNCTION(natural_logarithm) {
+    return logarithm(x);
+}
+LISSOME_FUNCTION(sine) {
+    return each<sinf>(x);
+}
+LISSOME_FUNCTION(cosine) {
+    return each<cosf>(x);
+}
+LISSOME_FUNCTION(sigmoid) {
+    return logistic(x);
+}
+LISSOME_FUNCTION(tangent) {
+    return hyperbolic_tangent(x);
+}
+LISSOME_FUNCTION(error) {
+    return error_function(x);
+}
+LISSOME_FUNCTION(hard_sigmoid) {
+    return clamp(fma(x, c.a, c.b), zero(), broadcast(1.0f));
+}
+LISSOME_FUNCTION(hard_swish) {
+    return activate(x, Activation{ActivationKind::hard_swish});
+}
+LISSOME_FUNCTION(swish) {
+    return multiply(x, logistic(multiply(x, c.a)));
+}
+LISSOME_FUNCTION(gelu) {
+    const Vec half = multiply(x, broadcast(0.5f));
+    return fma(half, error_function(multiply(x, broadcast(0.707106781f))), half);
+}
+LISSOME_FUNCTION(gelu_tanh) {
+    const Vec half = multiply(x, broadcast(0.5f)), cube = multiply(multiply(x, x), x);
+    const Vec inner = multiply(broadcast(0.797884561f), fma(cube, broadcast(0.044715f), x));
+    return fma(half, hyperbolic_tangent(inner), half);
+}
+LISSOME_FUNCTION(elu) {
+    return pick(less(x, zero()), multiply(c.a, exponential_minus_one(x)), x);
+}
+LISSOME_FUNCTION(softplus) {
+    return add(relu(x), logarithm_plus_one(exponential(negate(absolute(x)))));
+}
+LISSOME_FUNCTION(softsign) {
+    return divide(x, add(broadcast(1.0f), absolute(x)));
+}
+// tanh(ln(1 + eˣ)) = (e² + 2e) / (e² + 2e + 2) with e = eˣ, or both over e² where that could overflow.
+LISSOME_FUNCTION(mish) {
+    const Vec e = exponential(negate(absolute(x))), two = broadcast(2.0f);
+    const Int negative = less(x, zero());
+    const Vec above = pick(negative, multiply(e, add(e, two)), fma(two, e, broadcast(1.0f)));
+    const Vec beside = pick(negative, two, multiply(two, multiply(e, e)));
+    return multiply(x, divide(above, add(above, beside)));
+}
 
-template <float (*function)(float, float)>
-static void run(const Call& call, int64_t begin, int64_t end, int) {
-    const float alpha = call.shape->element.alpha;
-    const int64_t last = least(end * kRun, call.shape->element.count);
-    const float* __restrict x = call.in[0];
-    float* __restrict y = call.out[0];
-    for (int64_t i = begin * kRun; i < last; ++i) {
-        y[i] = function(x[i], alpha);
+template <Vec (*function)(Vec, const Constants&)>
+void run(const Call& call, int64_t begin, int64_t end, int) {
+    const ElementShape& e = call.shape->element;
+    const Constants constants{broadcast(e.alpha), broadcast(e.beta)};
+    const int64_t last = least(end * kRun, e.count);
+    const float* x = call.in[0];
+    float* y = call.out[0];
+    int64_t i = begin * kRun;
+    for (; i + kLanes <= last; i += kLanes) {
+        store(y + i, function(load(x + i), constants));
+    }
+    if (i < last) {
+        store_some(y + i, function(load_some(x + i, last - i), constants), last - i);
     }
 }
 
+}  // namespace
+
 #define LISSOME_UNARY(name, function)         \
+    extern const Kernel name;                 \
     const Kernel name = {LISSOME_NAME(#name), \
                          Op::unary,           \
                          Isa::LISSOME_ISA,    \
@@ -57,10 +145,33 @@ static void run(const Call& call, int64_t begin, int64_t end, int) {
                          no_workspace,        \
                          {{tasks, run<function>}, {nullptr, nullptr}}}
 
-LISSOME_UNARY(unary_f32_relu, rectify);
+LISSOME_UNARY(unary_f32_abs, magnitude);
+LISSOME_UNARY(unary_f32_ceil, raised);
+LISSOME_UNARY(unary_f32_clip, clip);
+LISSOME_UNARY(unary_f32_copy, copy);
+LISSOME_UNARY(unary_f32_cos, cosine);
+LISSOME_UNARY(unary_f32_elu, elu);
+LISSOME_UNARY(unary_f32_erf, error);
+LISSOME_UNARY(unary_f32_exp, exponent);
+LISSOME_UNARY(unary_f32_floor, floored);
+LISSOME_UNARY(unary_f32_gelu, gelu);
+LISSOME_UNARY(unary_f32_gelu_tanh, gelu_tanh);
+LISSOME_UNARY(unary_f32_hard_sigmoid, hard_sigmoid);
+LISSOME_UNARY(unary_f32_hard_swish, hard_swish);
 LISSOME_UNARY(unary_f32_leaky_relu, leak);
-LISSOME_UNARY(unary_f32_sigmoid, logistic);
-LISSOME_UNARY(unary_f32_tanh, hyperbolic);
-LISSOME_UNARY(unary_f32_copy, same);
+LISSOME_UNARY(unary_f32_log, natural_logarithm);
+LISSOME_UNARY(unary_f32_mish, mish);
+LISSOME_UNARY(unary_f32_negate, opposite);
+LISSOME_UNARY(unary_f32_reciprocal, inverse);
+LISSOME_UNARY(unary_f32_relu, rectify);
+LISSOME_UNARY(unary_f32_round, rounded);
+LISSOME_UNARY(unary_f32_sigmoid, sigmoid);
+LISSOME_UNARY(unary_f32_sign, sign);
+LISSOME_UNARY(unary_f32_sin, sine);
+LISSOME_UNARY(unary_f32_softplus, softplus);
+LISSOME_UNARY(unary_f32_softsign, softsign);
+LISSOME_UNARY(unary_f32_sqrt, root);
+LISSOME_UNARY(unary_f32_swish, swish);
+LISSOME_UNARY(unary_f32_tanh, tangent);
 
 }  // namespace lissome::LISSOME_ISA

@@ -3,8 +3,15 @@
 
 #define LISSOME_EACH_KERNEL(X, isa) \
     X(isa, affine_f32)              \
+    X(isa, affine_f32_blocked)      \
     X(isa, binary_f32_add)          \
+    X(isa, binary_f32_divide)       \
+    X(isa, binary_f32_maximum)      \
+    X(isa, binary_f32_minimum)      \
     X(isa, binary_f32_multiply)     \
+    X(isa, binary_f32_power)        \
+    X(isa, binary_f32_prelu)        \
+    X(isa, binary_f32_subtract)     \
     X(isa, conv_f32_depthwise)      \
     X(isa, conv_f32_direct)         \
     X(isa, conv_f32_first)          \
@@ -18,17 +25,55 @@
     X(isa, gemm_f32_panels)         \
     X(isa, gemm_f32_sparse_batch)   \
     X(isa, gemm_f32_sparse_row)     \
+    X(isa, layer_norm_f32)          \
+    X(isa, log_softmax_f32)         \
+    X(isa, lrn_f32)                 \
+    X(isa, lrn_f32_blocked)         \
+    X(isa, lstm_f32)                \
+    X(isa, move_f32)                \
     X(isa, pool_f32_average)        \
     X(isa, pool_f32_average_blocks) \
     X(isa, pool_f32_max)            \
     X(isa, pool_f32_max_blocks)     \
+    X(isa, product_f32)             \
+    X(isa, reduce_f32_max)          \
+    X(isa, reduce_f32_mean)         \
+    X(isa, reduce_f32_min)          \
+    X(isa, reduce_f32_product)      \
+    X(isa, reduce_f32_sum)          \
     X(isa, reorder_f32_block)       \
     X(isa, reorder_f32_plain)       \
+    X(isa, resample_f32)            \
+    X(isa, select_f32)              \
+    X(isa, select_f32_blocked)      \
     X(isa, softmax_f32)             \
+    X(isa, unary_f32_abs)           \
+    X(isa, unary_f32_ceil)          \
+    X(isa, unary_f32_clip)          \
     X(isa, unary_f32_copy)          \
+    X(isa, unary_f32_cos)           \
+    X(isa, unary_f32_elu)           \
+    X(isa, unary_f32_erf)           \
+    X(isa, unary_f32_exp)           \
+    X(isa, unary_f32_floor)         \
+    X(isa, unary_f32_gelu)          \
+    X(isa, unary_f32_gelu_tanh)     \
+    X(isa, unary_f32_hard_sigmoid)  \
+    X(isa, unary_f32_hard_swish)    \
     X(isa, unary_f32_leaky_relu)    \
+    X(isa, unary_f32_log)           \
+    X(isa, unary_f32_mish)          \
+    X(isa, unary_f32_negate)        \
+    X(isa, unary_f32_reciprocal)    \
     X(isa, unary_f32_relu)          \
+    X(isa, unary_f32_round)         \
     X(isa, unary_f32_sigmoid)       \
+    X(isa, unary_f32_sign)          \
+    X(isa, unary_f32_sin)           \
+    X(isa, unary_f32_softplus)      \
+    X(isa, unary_f32_softsign)      \
+    X(isa, unary_f32_sqrt)          \
+    X(isa, unary_f32_swish)         \
     X(isa, unary_f32_tanh)
 
 #if LISSOME_HAVE_avx512

@@ -242,3 +242,118 @@ def test_unknown_kernels_and_workers():
     for workers in ([], [0], [257], [1, 1]):
         with pytest.raises(ValueError, match="worker"):
             builder.build(workers)
+
+
+def _build(builder, *step_of):
+    builder.step(*step_of)
+    builder.build([1])
+
+
+MOVE = (12, 12, 0, 0, 3, 4, 4, 1, 4, 1)  # elements of both sides, where they begin, extents, strides of both
+
+
+@pytest.mark.parametrize(
+    ("at", "value"),
+    [
+        *((0, 0), (0, 11), (0, 2**40), (1, 11), (2, -1), (2, 1), (2, 12), (3, 1), (3, -(2**62)), (4, 0), (4, 4)),
+        *((5, 2**31), (6, 5), (6, -4), (6, 2**62), (7, -1), (8, 0), (8, 3), (8, -4), (9, 0), (9, 4), (9, 2**62)),
+    ],
+)
+def test_moves_with_one_impossible_number(at, value):
+    """A move that would leave either tensor, or write an element twice, is refused."""
+    numbers = list(MOVE)
+    numbers[at] = value
+    builder = native.Builder()
+    with pytest.raises(ValueError, match=r"move|stride|extents|elements"):
+        step(builder, "move_f32_scalar", (builder.input(12, 0), builder.output(12, 0)), tuple(numbers))
+
+
+def test_moves_between_other_tensors():
+    """A move's tensors have the sizes that it was checked for."""
+    for ends in ((11, 12), (12, 13)):
+        builder = native.Builder()
+        step(builder, "move_f32_scalar", (builder.input(ends[0], 0), builder.output(ends[1], 0)), MOVE)
+        with pytest.raises(ValueError, match=r"reads a tensor|writes a tensor"):
+            builder.build([1])
+
+
+@pytest.mark.parametrize("indices", [[-2], [3], [2**40], [-(2**63)]])
+def test_indices_outside_their_axis(indices):
+    """Indices are within the axis, or -1."""
+    with pytest.raises(ValueError, match="indices lie within"):
+        native.pack_indices(np.array(indices, np.int64), 3)
+    with pytest.raises(ValueError, match="indices lie within"):
+        native.pack_weighted(np.array(indices, np.int64), np.ones(1, F), 1, 3)
+
+
+def test_weighted_indices_that_contradict_each_other():
+    """One weight an index, whole elements, and an element that is made of nothing has no tap inside."""
+    two = np.array([0, 1], np.int64)
+    for weights, taps in ((np.ones(1, F), 1), (TWO, 0), (TWO, 3), (TWO, -1)):
+        with pytest.raises(ValueError, match="one weight for each index"):
+            native.pack_weighted(two, weights, taps, 3)
+    with pytest.raises(ValueError, match="all -1, or none"):
+        native.pack_weighted(np.array([0, -1], np.int64), TWO, 2, 3)
+
+
+@pytest.mark.parametrize("kernel", ["select_f32_scalar", "select_f32_blocked_scalar"])
+@pytest.mark.parametrize(
+    ("ints", "extent", "message"),
+    [
+        ((2, 3, 2, 2), 5, "another shape"),
+        ((2, 3, 3, 2, 3), 5, "another shape"),
+        ((2, 3, 2, 2, 2**31), 5, "extents"),
+        ((2**20, 2**20, 2, 5), 5, "elements"),
+        ((2, 3, 2), 5, "1 to 8 inputs"),
+        ((2, 3, 2, *[1] * 9), 9, "1 to 8 inputs"),
+        ((2, 3, 2, 0, 5), 5, "extents"),
+    ],
+)
+def test_selections_that_contradict_their_indices(kernel, ints, extent, message):
+    """Indices were packed for this many elements of inputs of these very extents."""
+    block = 4 if "blocked" in kernel else 1
+    builder = native.Builder()
+    counts = ints[3:]
+    ends = [builder.input(max(1, 6 * -(-count // block) * block), i) for i, count in enumerate(counts)]
+    y = builder.output(6 * -(-ints[2] // block) * block, 0)
+    packed = native.pack_indices(np.array([0, extent - 1], np.int64), extent)
+    with pytest.raises(ValueError, match=message):
+        _build(builder, kernel, ends, [y], ints, [0.0], packed)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "ints", "floats", "message"),
+    [
+        ("unary_f32_clip_scalar", (6,), (0.0, 1.0, 2.0), "two constants"),
+        ("reduce_f32_sum_scalar", (2, 3, 2**40), (), "extents"),
+        ("reduce_f32_sum_scalar", (2, -3, 1), (), "extents"),
+        ("layer_norm_f32_scalar", (2, 3), (), "constants"),
+        ("lrn_f32_scalar", (1, 2, 3, 0), (1.0, 1.0, 1.0), "extents"),
+        ("lrn_f32_blocked_scalar", (1, 2, 3, 2**40), (1.0, 1.0, 1.0), "extents"),
+        ("lstm_f32_scalar", (1, 1, 3, 4, 3, 0, 0), (), "two directions"),
+        ("lstm_f32_scalar", (1, 1, 3, 4, 1, 1, 0), (), "two directions"),
+        ("product_f32_scalar", (2, 2, 2, 2, 1, 2), (1.0,), "a product"),
+        ("product_f32_scalar", (2, 2, 2, -1, 1, 2, 1), (1.0,), "stride"),
+        ("product_f32_scalar", (2, 2, 2, 2**50, 1, 2, 1), (1.0,), "stride"),
+        ("resample_f32_scalar", (1, 1, 2, 0, 3), (0.0,), "extents"),
+    ],
+)
+def test_numbers_that_an_operator_does_not_take(kernel, ints, floats, message):
+    """Whatever numbers a step is given, they are refused by name or when its tensors are compared."""
+    builder = native.Builder()
+    ends = [builder.input(6, 0), builder.input(6, 1)], [builder.output(6, 0)]
+    with pytest.raises(ValueError, match=message):
+        _build(builder, kernel, *ends, ints, list(floats))
+
+
+def test_recurrent_layers_of_another_width():
+    """Hidden units are padded to this instruction set's vector, and every tensor has the size that follows."""
+    weights = native.pack_panels(np.ones(48, F), 16, 3, 16)
+    for units, gates, message in ((8, 32, "whole vectors"), (4, 15, "reads a tensor"), (4, 16, "another shape")):
+        builder = native.Builder()
+        inputs = [builder.input(count, i) for i, count in enumerate((gates, 3, 3, 12))]
+        outputs = [builder.output(3, i) for i in range(3)]
+        packed = weights if message != "another shape" else native.pack_panels(np.ones(32, F), 16, 2, 16)
+        builder.step("lstm_f32_scalar", inputs, outputs, (1, 1, 3, units, 1, 0, 0), [], packed)
+        with pytest.raises(ValueError, match=message):
+            builder.build([1])

@@ -29,6 +29,14 @@ class Memory:
             name = self.views[name][0]
         return name
 
+    def offset(self, name: str) -> int:
+        """How many elements into its root's memory a tensor begins."""
+        skip = 0
+        while name in self.views:
+            name, into = self.views[name]
+            skip += into
+        return skip
+
     def place(
         self,
         builder: native.Builder,

@@ -13,20 +13,29 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from lissome.errors import UnsupportedShape
 from lissome.graph import shapes
 from lissome.graph.conv_shape import Shape
 from lissome.graph.ir import Node
 from lissome.network import Network
-from lissome.runtime import kernels, lower
+from lissome.runtime import kernels, lower, selection
 from lissome.runtime.layout import blocked
 from lissome.runtime.native import native
 from lissome.runtime.place import Memory
+from lissome.runtime.selection import Selection
 from lissome.runtime.step import NONE, Activation, Step
+from lissome.runtime.transposed import expanded
 from lissome.runtime.tune.measure import Tuner
 
 #: operators whose kernels apply an activation to what they make
-ACTIVATED: Final = ("Add", "BatchNormalization", "Conv", "Gemm", "MatMul", "Mul")
+ACTIVATED: Final = (
+    *("Add", "BatchNormalization", "Conv", "Div", "Gemm", "GlobalAveragePool", "GlobalMaxPool", "LayerNormalization"),
+    *("MatMul", "Max", "Min", "Mul", "PRelu", "Pow", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd"),
+    *("ReduceSum", "Sub"),
+)
 WORK_EACH: Final = 200_000  # multiply-adds or elements: some tens of microseconds
 
 
@@ -91,12 +100,17 @@ class Planner:
     """
 
     def __init__(self, net: Network, batch: int, isa: str, threads: int, prepared: Prepared) -> None:
+        lower.refuse_unknown(net.graph)
+        lower.refuse_unmatched(net.graph, prepared.wanted)
+        net = expanded(net, batch)
         self.net, self.isa, self.threads, self.prepared = net, isa, threads, prepared
         specs = shapes.infer(net.graph, {name: weight.shape for name, weight in net.weights.items()}, batch)
         self.shapes = {name: tuple(int(extent) for extent in spec.shape) for name, spec in specs.items()}
         self.memory = Memory({name: math.prod(shape) for name, shape in self.shapes.items()})
         self.blocks: dict[str, int] = {}  # tensor → channels in a block, where it is not plain
         self.relaid: dict[tuple[str, int], str] = {}  # tensor and block → the same in that layout
+        self.pending: dict[str, Selection] = {}  # tensors that have no memory yet
+        self.constants: dict[str, NDArray[np.float32]] = {}  # made while planning
         self.steps: list[Step] = []
         self.maker: dict[str, int] = {}  # tensor → index of the step that writes it
         self.uses = Counter(name for node in net.graph.nodes for name in node.inputs)
@@ -142,17 +156,28 @@ class Planner:
         self.add(Step((name,), "reorder", kernel, why, (name,), (made,), ints))
         return made
 
+    def memory_extents(self, name: str) -> Shape:
+        """Extents of a tensor as it lies in memory: (n, channels, …), or (n, blocks, …, block)."""
+        return blocked(self.shape(name), self.block(name))
+
+    def settle(self, name: str) -> None:
+        """See to it that a tensor has memory."""
+        if name in self.pending:
+            selection.settle(self, name, self.pending.pop(name))
+
     def workers(self, work: int) -> int:
         """Threads worth using for a step."""
         return workers(work, self.threads)
 
     def lower(self) -> None:
         """All nodes to steps, then a copy for every output of the network that has no memory of its own."""
-        lower.refuse_unknown(self.net.graph)
-        lower.refuse_unmatched(self.net.graph, self.prepared.wanted)
         for node in self.net.graph.nodes:
+            if node.op not in lower.SELECTING:
+                for name in node.inputs:
+                    self.settle(name)
             lower.OPERATORS[node.op](self, node)
         for name in self.net.graph.outputs:
+            self.settle(name)
             plain = self.in_layout(name, 1)
             own = self.memory.root(plain) == plain and plain in self.maker and plain not in self.written.values()
             self.written[name] = plain if own else self.copy(plain)
@@ -174,11 +199,32 @@ class Planner:
         """Let `name` be the elements of `whole` from `skip` on."""
         self.memory.views[name] = (whole, skip)
 
+    def tensor(self, stem: str, shape: Shape, block: int = 1) -> str:
+        """A new tensor of this shape and layout."""
+        name = self.fresh(stem, math.prod(shape))
+        self.shapes[name] = shape
+        self.set_block(name, block)
+        return name
+
+    def constant(self, values: NDArray[np.float32]) -> str:
+        """A new tensor that holds these values, flat."""
+        name = self.tensor("constant", values.shape)
+        self.constants[name] = np.ascontiguousarray(values, dtype=np.float32)
+        return name
+
+    def movable(self, name: str) -> bool:
+        """Whether a tensor's memory may become a part of another's: a step makes it, and it is no part yet."""
+        return name in self.maker and name not in self.memory.views
+
+    def copy_to(self, name: str, made: str, node: str) -> None:
+        """A step that copies a tensor, as it lies in memory."""
+        kernel, count = f"unary_f32_copy_{self.isa}", (self.memory.elements[name],)
+        self.add(Step((node,), "copy", kernel, "another place", (name,), (made,), count))
+
     def copy(self, name: str) -> str:
         """A copy of a tensor."""
-        count = self.memory.elements[name]
-        made = self.fresh(name, count)
-        self.add(Step((name,), "copy", f"unary_f32_copy_{self.isa}", "another name", (name,), (made,), (count,)))
+        made = self.fresh(name, self.memory.elements[name])
+        self.copy_to(name, made, name)
         return made
 
     def fuse_activation(self, node: Node, activation: Activation) -> bool:
@@ -243,6 +289,8 @@ class Planner:
         read = {self.memory.root(name) for step in self.steps for name in step.inputs}
         for name in sorted(read & set(self.net.weights)):
             fixed[name] = builder.constant(kernels.to_vector(self.net.weights[name]))
+        for name in sorted(read & set(self.constants)):
+            fixed[name] = builder.constant(self.constants[name])
         for number, name in enumerate(graph.outputs):
             fixed[self.written[name]] = builder.output(self.memory.elements[self.written[name]], number)
         return self.memory.place(builder, self.steps, fixed)

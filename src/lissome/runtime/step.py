@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -33,3 +33,7 @@ class Step:
     bias: NDArray[np.float32] | None = None
     activation: Activation = NONE
     work: int = 0
+
+    def of(self, weights: native.Packed, bias: NDArray[np.float32] | None, work: int) -> Step:
+        """This step with a weight and a bias."""
+        return replace(self, weights=weights, bias=bias, work=work)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from lissome.errors import UnsupportedShape
 from lissome.graph import shapes
 from lissome.graph.ir import Graph, Node
-from lissome.runtime.lower import conv, elementwise, gemm, norm, pool, views
+from lissome.runtime.lower import conv, elementwise, gemm, movement, norm, pool, recurrent, reduction, resize, views
 
 if TYPE_CHECKING:
     from lissome.runtime.plan import Planner
@@ -16,24 +16,78 @@ if TYPE_CHECKING:
 Lowering: TypeAlias = "Callable[[Planner, Node], None]"
 
 OPERATORS: Final[Mapping[str, Lowering]] = {
+    "Abs": elementwise.function,
     "Add": elementwise.add,
     "AveragePool": pool.pool,
     "BatchNormalization": norm.batch_norm,
+    "Ceil": elementwise.function,
+    "Clip": elementwise.clip,
+    "Concat": movement.concat,
     "Conv": conv.conv,
+    "ConvTranspose": conv.conv_transpose,
+    "Cos": elementwise.function,
+    "DepthToSpace": movement.depth_to_space,
+    "Div": elementwise.binary,
+    "Elu": elementwise.parametric,
+    "Erf": elementwise.function,
+    "Exp": elementwise.function,
+    "Expand": movement.expand,
     "Flatten": views.reshape,
+    "Floor": elementwise.function,
+    "Gather": movement.gather,
+    "Gelu": elementwise.gelu,
     "Gemm": gemm.gemm,
-    "GlobalAveragePool": pool.pool,
-    "Identity": views.reshape,
+    "GlobalAveragePool": reduction.reduce,
+    "GlobalMaxPool": reduction.reduce,
+    "HardSigmoid": elementwise.parametric,
+    "HardSwish": elementwise.function,
+    "Identity": views.identity,
+    "LRN": reduction.lrn,
+    "LSTM": recurrent.lstm,
+    "LayerNormalization": reduction.layer_norm,
     "LeakyRelu": elementwise.leaky_relu,
-    "MatMul": gemm.gemm,
+    "Log": elementwise.function,
+    "LogSoftmax": reduction.softmax,
+    "MatMul": gemm.matmul,
+    "Max": elementwise.binary,
     "MaxPool": pool.pool,
-    "Mul": elementwise.multiply,
-    "Relu": elementwise.relu,
+    "Min": elementwise.binary,
+    "Mish": elementwise.function,
+    "Mul": elementwise.binary,
+    "Neg": elementwise.function,
+    "PRelu": elementwise.binary,
+    "Pad": movement.pad,
+    "Pow": elementwise.power,
+    "Reciprocal": elementwise.function,
+    "ReduceMax": reduction.reduce,
+    "ReduceMean": reduction.reduce,
+    "ReduceMin": reduction.reduce,
+    "ReduceProd": reduction.reduce,
+    "ReduceSum": reduction.reduce,
+    "Relu": elementwise.function,
     "Reshape": views.reshape,
+    "Resize": resize.resize,
+    "Round": elementwise.function,
     "Sigmoid": elementwise.function,
-    "Softmax": norm.softmax,
+    "Sign": elementwise.function,
+    "Sin": elementwise.function,
+    "Slice": movement.slices,
+    "Softmax": reduction.softmax,
+    "Softplus": elementwise.function,
+    "Softsign": elementwise.function,
+    "SpaceToDepth": movement.space_to_depth,
+    "Split": movement.split,
+    "Sqrt": elementwise.function,
+    "Squeeze": views.reshape,
+    "Sub": elementwise.binary,
+    "Swish": elementwise.parametric,
     "Tanh": elementwise.function,
+    "Tile": movement.tile,
+    "Transpose": movement.transpose,
+    "Unsqueeze": views.reshape,
 }
+#: operators whose inputs may be selections that have no memory yet (runtime/selection.py)
+SELECTING: Final = ("Concat", "Gather", "Slice", "Split")
 
 
 def refuse_unmatched(graph: Graph, wanted: Mapping[str, str]) -> None:

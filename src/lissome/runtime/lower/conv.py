@@ -36,3 +36,8 @@ def conv(planner: Planner, node: Node) -> None:
     x, ints = planner.in_layout(node.inputs[0], block_in), algorithm.ints(layer)
     planner.set_block(node.outputs[0], block_out)
     planner.add(Step((node.name,), node.op, kernel, why, (x,), node.outputs, ints, (), packed, bias, work=work))
+
+
+def conv_transpose(planner: Planner, node: Node) -> None:
+    """Refuses a ConvTranspose whose weight is computed; the others have been rewritten (runtime/transposed.py)."""
+    planner.require_weights(node)

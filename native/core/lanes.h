@@ -1,0 +1,124 @@
+// More operations on vectors than simd.h has: comparing, dividing, roots, and vectors that are not full.
+// Included only by sources that are compiled once per instruction set. Written with the compiler's vector operators
+// where it can be, since those are the same on every instruction set.
+#pragma once
+
+#include <math.h>
+
+#include "core/simd.h"
+
+namespace lissome::LISSOME_ISA {
+
+typedef float Float __attribute__((vector_size(kLanes * 4)));
+typedef int32_t Int __attribute__((vector_size(kLanes * 4)));
+typedef uint32_t Bits __attribute__((vector_size(kLanes * 4)));
+
+LISSOME_INLINE Int bits_of(Vec x) {
+    return (Int)x;
+}
+LISSOME_INLINE Vec from_bits(Int x) {
+    return (Vec)x;
+}
+LISSOME_INLINE Vec pick(Int mask, Vec yes, Vec no) {
+    return from_bits((mask & bits_of(yes)) | (~mask & bits_of(no)));
+}
+LISSOME_INLINE Int less(Vec a, Vec b) {
+    return (Int)((Float)a < (Float)b);
+}
+LISSOME_INLINE Vec divide(Vec a, Vec b) {
+    return (Vec)((Float)a / (Float)b);
+}
+LISSOME_INLINE Vec absolute(Vec x) {
+    return from_bits(bits_of(x) & 0x7fffffff);
+}
+LISSOME_INLINE Vec negate(Vec x) {
+    return from_bits(bits_of(x) ^ INT32_MIN);
+}
+// The sign of `sign` on a number that has none.
+LISSOME_INLINE Vec with_sign(Vec x, Vec sign) {
+    return from_bits(bits_of(x) | (bits_of(sign) & INT32_MIN));
+}
+
+// The first `count` lanes, kLanes at most; the others are 0.
+LISSOME_INLINE Vec load_some(const float* p, int64_t count) {
+#if LISSOME_ISA_avx512
+    return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << count) - 1), p);
+#else
+    if (count == kLanes) {
+        return load(p);
+    }
+    float lanes[kLanes] = {};
+    for (int64_t i = 0; i < count; ++i) {
+        lanes[i] = p[i];
+    }
+    return load(lanes);
+#endif
+}
+LISSOME_INLINE void store_some(float* p, Vec x, int64_t count) {
+#if LISSOME_ISA_avx512
+    _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << count) - 1), x);
+#else
+    if (count == kLanes) {
+        store(p, x);
+        return;
+    }
+    float lanes[kLanes];
+    store(lanes, x);
+    for (int64_t i = 0; i < count; ++i) {
+        p[i] = lanes[i];
+    }
+#endif
+}
+
+// Lane i is lane index[i] of a, or index[i] − kLanes of b; each index is below 2 · kLanes.
+LISSOME_INLINE Vec permute(Vec a, Vec b, Int index) {
+#if LISSOME_ISA_avx512
+    return _mm512_permutex2var_ps(a, (__m512i)index, b);
+#elif LISSOME_ISA_avx2
+    const Vec first = _mm256_permutevar8x32_ps(a, (__m256i)index), second = _mm256_permutevar8x32_ps(b, (__m256i)index);
+    return pick(index < kLanes, first, second);
+#else
+    float lanes[2 * kLanes], chosen[kLanes];
+    store(lanes, a);
+    store(lanes + kLanes, b);
+    for (int i = 0; i < kLanes; ++i) {
+        chosen[i] = lanes[index[i]];
+    }
+    return load(chosen);
+#endif
+}
+
+// Σ of the first `count` lanes, in order.
+LISSOME_INLINE float lanes_sum(Vec x, int64_t count = kLanes) {
+    float lanes[kLanes], sum = 0.0f;
+    store(lanes, x);
+    for (int64_t i = 0; i < count; ++i) {
+        sum += lanes[i];
+    }
+    return sum;
+}
+
+// A function of the C library, lane by lane.
+template <float (*function)(float)>
+LISSOME_INLINE Vec each(Vec x) {
+    float lanes[kLanes];
+    store(lanes, x);
+    for (int i = 0; i < kLanes; ++i) {
+        lanes[i] = function(lanes[i]);
+    }
+    return load(lanes);
+}
+
+LISSOME_INLINE Vec square_root(Vec x) {
+#if LISSOME_ISA_avx512
+    return _mm512_sqrt_ps(x);
+#elif LISSOME_ISA_avx2
+    return _mm256_sqrt_ps(x);
+#elif LISSOME_ISA_neon && defined(__aarch64__)
+    return vsqrtq_f32(x);
+#else
+    return each<sqrtf>(x);
+#endif
+}
+
+}  // namespace lissome::LISSOME_ISA
