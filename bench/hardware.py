@@ -8,6 +8,7 @@ A row marked "fitted" was used to set a constant, and its error says nothing. --
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import math
 import time
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lissome.hardware import EIE, TPU, energy, published
+from lissome.hardware import EIE, TPU, Eyeriss, energy, published
 from lissome.hardware.eie import Timing, random_inputs, random_places
 from lissome.hardware.eie_pack import Places
 from lissome.hardware.published import EieBenchmark
@@ -169,6 +170,22 @@ def tpu_rows() -> Iterator[Row]:
             yield Row("tpu", figure, "% cycles", getattr(w, kind), 100 * cycles / found.total, fitted, points=True)
 
 
+def eyeriss_rows() -> Iterator[Row]:
+    """Tables V and VI: AlexNet at batch 4, VGG-16 at batch 3."""
+    for net, layers in (("AlexNet", published.EYERISS_ALEXNET), ("VGG-16", published.EYERISS_VGG)):
+        total = 0.0
+        for each in layers:
+            layer = dataclasses.replace(each.layer, input_density=1 - each.zeros / 100)
+            cost = Eyeriss().cost(layer, each.mapping, 1 - each.next_zeros / 100)
+            time_ms = cost.cycles / Eyeriss().clock_hz * 1e3
+            total += time_ms
+            # FILTER_WORDS is set by AlexNet's latencies; VGG's channels in a pass by its buffer's accesses.
+            yield Row("eyeriss", f"{net} {each.name} latency", "ms", each.latency_ms, time_ms, fitted=net == "AlexNet")
+            yield Row("eyeriss", f"{net} {each.name} active PEs", "PEs", each.active, cost.active)
+            yield Row("eyeriss", f"{net} {each.name} DRAM", "MB", each.dram_mb, cost.dram_words * 2 / 1e6)
+        yield Row("eyeriss", f"{net} latency", "ms", sum(each.latency_ms for each in layers), total, net == "AlexNet")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
@@ -177,7 +194,7 @@ def main() -> None:
     began = time.monotonic()
     rows: list[Row] = []
     print(f"{'machine':9} {'figure':44} {'published':>12} {'lissome':>12} {'':9} {'error':>9}")
-    for family in (energy_rows(), roofline_rows(), tpu_rows(), eie_rows(arguments.quick)):
+    for family in (energy_rows(), roofline_rows(), tpu_rows(), eyeriss_rows(), eie_rows(arguments.quick)):
         for row in family:
             rows.append(row)
             print(row, flush=True)

@@ -6,6 +6,7 @@ A machine is a frozen dataclass with `estimate(workload) → Estimate`; `count(n
 from lissome.hardware.eie import EIE
 from lissome.hardware.energy import Hierarchy
 from lissome.hardware.estimate import Estimate, LayerEstimate
+from lissome.hardware.eyeriss import Eyeriss
 from lissome.hardware.machines import Machine, machine, names
 from lissome.hardware.roofline import Roofline
 from lissome.hardware.tpu import TPU, Systolic
@@ -15,6 +16,7 @@ __all__ = [
     "EIE",
     "TPU",
     "Estimate",
+    "Eyeriss",
     "Hierarchy",
     "Layer",
     "LayerEstimate",

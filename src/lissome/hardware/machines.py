@@ -9,6 +9,7 @@ from lissome.errors import HardwareError
 from lissome.hardware.eie import EIE
 from lissome.hardware.energy import Hierarchy
 from lissome.hardware.estimate import Estimate
+from lissome.hardware.eyeriss import Eyeriss
 from lissome.hardware.roofline import MACHINES as ROOFLINES
 from lissome.hardware.tpu import TPU
 from lissome.hardware.workload import Workload
@@ -22,7 +23,7 @@ class Machine(Protocol):
         ...
 
 
-_TABLE: Final[dict[str, Callable[[], Machine]]] = {"energy": Hierarchy, "eie": EIE, "tpu": TPU}
+_TABLE: Final[dict[str, Callable[[], Machine]]] = {"energy": Hierarchy, "eie": EIE, "tpu": TPU, "eyeriss": Eyeriss}
 
 
 def names() -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from lissome.graph.conv_shape import ConvShape
+from lissome.hardware.eyeriss import Mapping
 from lissome.hardware.workload import Layer
 
 
@@ -120,3 +121,74 @@ def _conv(batch: int, channels: int, filters: int, side: int, window: int) -> La
 
 def _vector(elements: int) -> Layer:
     return Layer("vector", "Mul", elements, elements, operations=elements)
+
+
+@dataclass(frozen=True)
+class EyerissLayer:
+    """One layer of the tables III, V and VI of Chen et al., JSSC 2017. zeros: of its inputs, in %, and of
+    the next layer's: where pooling lies between there were more. 0 after the last.
+    """
+
+    name: str
+    layer: Layer
+    mapping: Mapping
+    latency_ms: float
+    active: int
+    zeros: float
+    next_zeros: float
+    dram_mb: float
+
+
+def _eyeriss(batch: int, sizes: tuple[int, int, int, int], pad: int, groups: int = 1, stride: int = 1) -> Layer:
+    """sizes: channels, side, filters, window."""
+    channels, side, filters, window = sizes
+    pads = {"pad_top": pad, "pad_left": pad, "pad_bottom": pad, "pad_right": pad}
+    shape = ConvShape(batch, channels, side, side, filters, window, window, groups, stride, stride, **pads)
+    return Layer("conv", "Conv", batch * channels * side**2, batch * filters * shape.p**2, product=shape)
+
+
+# Batch 4; mappings of table III.
+EYERISS_ALEXNET: Final = (
+    EyerissLayer(
+        "CONV1", _eyeriss(4, (3, 227, 96, 11), 0, 1, 4), Mapping(96, 1, 7, 16, 1, 1, 2), 16.5, 154, 0.01, 38.7, 5.0
+    ),
+    EyerissLayer(
+        "CONV2", _eyeriss(4, (96, 27, 256, 5), 2, 2), Mapping(64, 1, 27, 16, 2, 1, 1), 39.2, 135, 38.7, 72.5, 4.0
+    ),
+    EyerissLayer(
+        "CONV3", _eyeriss(4, (256, 13, 384, 3), 1), Mapping(64, 4, 13, 16, 4, 1, 4), 21.8, 156, 72.5, 79.3, 3.0
+    ),
+    EyerissLayer(
+        "CONV4", _eyeriss(4, (384, 13, 384, 3), 1, 2), Mapping(64, 4, 13, 16, 3, 2, 2), 16.0, 156, 79.3, 77.6, 2.1
+    ),
+    EyerissLayer(
+        "CONV5", _eyeriss(4, (384, 13, 256, 3), 1, 2), Mapping(64, 4, 13, 16, 3, 2, 2), 10.0, 156, 77.6, 0, 1.3
+    ),
+)
+# Batch 3. The paper gives no mappings: channels in a pass (q · r) are FITTED to table VI's accesses of the buffer, the
+# rest follows from its active PEs and the capacities.
+_VGG_MAPPINGS: Final = {
+    224: Mapping(16, 1, 13, 4, 1, 1, 4),
+    112: Mapping(32, 1, 13, 8, 1, 1, 4),
+    56: Mapping(64, 1, 13, 16, 2, 1, 4),
+    28: Mapping(64, 1, 14, 16, 4, 1, 4),
+    14: Mapping(64, 3, 14, 16, 4, 2, 2),
+}
+_VGG: Final = (
+    ("CONV1-1", 3, 224, 64, 38.0, 156, 1.6, 47.7, 15.4),
+    ("CONV1-2", 64, 224, 64, 810.6, 156, 47.7, 24.8, 54.0),
+    ("CONV2-1", 64, 112, 128, 405.3, 156, 24.8, 38.7, 33.4),
+    ("CONV2-2", 128, 112, 128, 810.8, 156, 38.7, 39.7, 48.5),
+    ("CONV3-1", 128, 56, 256, 204.0, 156, 39.7, 58.1, 20.2),
+    ("CONV3-2", 256, 56, 256, 408.1, 156, 58.1, 58.7, 32.2),
+    ("CONV3-3", 256, 56, 256, 408.1, 156, 58.7, 64.3, 30.8),
+    ("CONV4-1", 256, 28, 512, 105.1, 168, 64.3, 74.7, 17.8),
+    ("CONV4-2", 512, 28, 512, 210.0, 168, 74.7, 85.4, 28.6),
+    ("CONV4-3", 512, 28, 512, 210.0, 168, 85.4, 79.4, 22.8),
+    ("CONV5-1", 512, 14, 512, 48.3, 168, 79.4, 87.4, 6.3),
+    ("CONV5-2", 512, 14, 512, 48.5, 168, 87.4, 88.5, 5.7),
+    ("CONV5-3", 512, 14, 512, 48.5, 168, 88.5, 0, 5.6),
+)
+EYERISS_VGG: Final = tuple(
+    EyerissLayer(name, _eyeriss(3, (c, side, k, 3), 1), _VGG_MAPPINGS[side], *rest) for name, c, side, k, *rest in _VGG
+)
