@@ -190,5 +190,6 @@ _VGG: Final = (
     ("CONV5-3", 512, 14, 512, 48.5, 168, 88.5, 0, 5.6),
 )
 EYERISS_VGG: Final = tuple(
-    EyerissLayer(name, _eyeriss(3, (c, side, k, 3), 1), _VGG_MAPPINGS[side], *rest) for name, c, side, k, *rest in _VGG
+    EyerissLayer(name, _eyeriss(3, (c, side, k, 3), 1), _VGG_MAPPINGS[side], latency, active, zeros, after, dram)
+    for name, c, side, k, latency, active, zeros, after, dram in _VGG
 )
