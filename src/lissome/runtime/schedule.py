@@ -108,8 +108,9 @@ def _cut(schedule: Schedule, p: int, q: int, panels: int, planes: int) -> Schedu
             schedule = replace(schedule, tile_k=math.ceil(k / 2))
         elif rows > 1:
             schedule = replace(schedule, tile_p=math.ceil(rows / 2))
-        elif p == 1 and columns >= 4 * schedule.pixels:
-            schedule = replace(schedule, tile_q=math.ceil(columns / 2))
+        elif p == 1 and columns > 2 * schedule.pixels:
+            whole = math.ceil(min(columns, q) / schedule.pixels)  # register blocks, none of them cut
+            schedule = replace(schedule, tile_q=math.ceil(whole / 2) * schedule.pixels)
         elif k > 1:
             schedule = replace(schedule, tile_k=math.ceil(k / 2))
         else:
