@@ -1,6 +1,6 @@
 """How fast is each algorithm on the layers of the field's networks, and against the peers?
 
-    python bench/convolutions.py [--quick] [--shapes vgg ...] [--threads N] [--json PATH]
+    python bench/convolutions.py [--quick] [--shapes vgg ...] [--seconds S] [--threads N] [--json PATH]
 
 Layers of bench/shapes/*.txt, batch 1, float32. Every algorithm of lissome that can do a layer runs on tensors in its
 own layout, with weights packed beforehand, as within a network; torch (oneDNN) runs on plain tensors and on
@@ -172,12 +172,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     known = sorted(path.stem for path in SHAPES.glob("*.txt"))
     parser.add_argument("--shapes", nargs="+", choices=known, default=known)
-    parser.add_argument("--quick", action="store_true", help="a few layers, 0.05 instead of 0.5 seconds each")
+    parser.add_argument("--quick", action="store_true", help="a few layers, 0.05 seconds each")
+    parser.add_argument("--seconds", type=float, default=0.5, help="for each algorithm and peer of a layer")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    isa, budget = kernels.instruction_sets()[0], 0.05 if arguments.quick else 0.5
+    isa, budget = kernels.instruction_sets()[0], 0.05 if arguments.quick else arguments.seconds
     peak = peak_gflops(arguments.threads, isa)
     print(f"{isa}, {arguments.threads} thread(s), peak {peak:.1f} GFLOP/s, load {os.getloadavg()[0]:.1f}")
     rows: list[Row] = []

@@ -118,6 +118,13 @@ void bind_packed(nb::module_& m) {
         nb::arg("weight"), nb::arg("rows"), nb::arg("columns"), nb::arg("groups"), nb::arg("panel"),
         "A dense (rows, columns) weight, the rows of each group in panels of at most `panel`.");
     m.def(
+        "pack_mec",
+        [](const Floats& weight, const Extents16& conv, int64_t panel) {
+            return pack_mec(span_of(weight), make_conv_shape(conv), panel);
+        },
+        nb::arg("weight"), nb::arg("conv"), nb::arg("panel"),
+        "The filters of this convolution as columns of (r, s, c), in panels of `panel`.");
+    m.def(
         "pack_winograd",
         [](const Floats& weight, const Extents16& conv, int64_t tile, int64_t lanes) {
             return pack_winograd(span_of(weight), make_conv_shape(conv), tile, lanes);

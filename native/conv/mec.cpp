@@ -6,7 +6,7 @@
 // the padded height, (p − 1) · stride_h + r rows of it. Output row p is then the product of a part of L, which begins p
 // · stride_h rows down in every L[q] and is r · s · c numbers long, with the filters: parts of different output rows
 // overlap and are multiplied in parallel, where im2col would hold a copy of each. L is q · h · s · c numbers an image,
-// im2col's matrix p · q · r · s · c: about r / stride_h times more. Weights: Form::panels of (k, r · s · c). Workspace:
+// im2col's matrix p · q · r · s · c: about r / stride_h times more. Weights: Form::mec (conv/pack.h). Workspace:
 // L.
 #include "conv/block.h"
 #include "core/activation.h"
@@ -159,7 +159,7 @@ static void multiply_rows(const Call& call, int64_t begin, int64_t end, int) {
 const Kernel conv_f32_mec = {LISSOME_NAME("conv_f32_mec"),
                              Op::conv,
                              Isa::LISSOME_ISA,
-                             Form::panels,
+                             Form::mec,
                              kPanel,
                              workspace_bytes,
                              {{lower_tasks, lower}, {row_tasks, multiply_rows}},

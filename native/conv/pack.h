@@ -18,6 +18,9 @@ WinogradMatrices winograd_matrices(int64_t m, int64_t r, std::span<const double>
 // filter; then w itself as [vector of filters][c][tap][filter].
 PackedPtr pack_winograd(std::span<const float> weight, const ConvShape& shape, int64_t m, int64_t lanes);
 
+// Form::mec: w (k, c, r, s) as ⌈k / panel⌉ panels of (r, s, c, panel), zeros behind the last filter.
+PackedPtr pack_mec(std::span<const float> weight, const ConvShape& shape, int64_t panel);
+
 // Form::taps (see taps.h). source: k rows of c / groups · r · s columns.
 PackedPtr pack_taps(const SparseSource& source, const ConvShape& shape);
 

@@ -53,6 +53,7 @@ enum class Form : int {
     filters,   // dense, rows of one group in panels of at most `panel` (gemm/pack.h)
     taps,      // sparse filters as offsets into the padded input (conv/taps.h)
     winograd,  // dense filters, transformed (conv/pack.h); `panel` is a vector's lanes
+    mec,       // dense filters as columns of (r, s, c) in panels of `panel` (conv/pack.h)
     blocks,    // dense filters in panels of vectors, on blocks of channels (conv/pack.h)
     indices,   // uint32_t in `index`, each below the weight's columns, or kNothing (movement/pack.h)
     weighted,  // the same and as many floats in `dense`

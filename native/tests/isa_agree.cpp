@@ -74,6 +74,8 @@ PackedPtr pack(const Kernel& kernel, const Shape& shape, const Problem& problem)
             return pack_panels(problem.weight, problem.rows, problem.columns, kernel.panel);
         case Form::filters:
             return pack_filters(problem.weight, problem.rows, problem.columns, shape.conv.groups, kernel.panel);
+        case Form::mec:
+            return pack_mec(problem.weight, shape.conv, kernel.panel);
         case Form::winograd:
             return pack_winograd(problem.weight, shape.conv, kernel.tile, kernel.panel);
         case Form::sell:

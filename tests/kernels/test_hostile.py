@@ -82,6 +82,10 @@ def test_filters_that_winograd_cannot_have():
             native.pack_winograd(weight, shape, tile, 4)
     with pytest.raises(ValueError, match="a vector"):
         native.pack_winograd(np.ones(162, F), WINOGRAD, 2, 0)
+    with pytest.raises(ValueError, match="k × c × r × s"):
+        native.pack_mec(np.ones(161, F), WINOGRAD, 8)
+    with pytest.raises(ValueError, match="a panel"):
+        native.pack_mec(np.ones(162, F), WINOGRAD, 0)
     with pytest.raises(ValueError, match="finite points"):
         native.winograd_matrices(2, 3, [0.0, 1.0])
     with pytest.raises(ValueError, match=r"groups divide|a panel"):

@@ -6,8 +6,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from lissome.graph.conv_shape import ConvShape
 from lissome.runtime import kernels
 from lissome.runtime.native import native
@@ -27,8 +25,8 @@ def refuses(layer: Layer) -> str:
 
 def pack(weight: CodedWeight, shape: ConvShape, kernel: str) -> native.Packed:
     """The filters as columns of (r, s, c), the order of the lowered input."""
-    turned = np.ascontiguousarray(weight.to_dense().transpose(0, 2, 3, 1)).reshape(-1)
-    return native.pack_panels(turned, shape.k, shape.depth, kernels.panel_width(kernel))
+    rows = kernels.matrix(weight, transposed=True)
+    return native.pack_mec(rows, shape.values(), kernels.panel_width(kernel))
 
 
 def cost(layer: Layer) -> float:
