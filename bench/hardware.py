@@ -18,7 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lissome.hardware import EIE, TPU, Eyeriss, energy, published
+from lissome.graph.conv_shape import ConvShape
+from lissome.hardware import EIE, TPU, DaDianNao, Eyeriss, Layer, energy, published
 from lissome.hardware.eie import Timing, random_inputs, random_places
 from lissome.hardware.eie_pack import Places
 from lissome.hardware.published import EieBenchmark
@@ -186,6 +187,15 @@ def eyeriss_rows() -> Iterator[Row]:
         yield Row("eyeriss", f"{net} latency", "ms", sum(each.latency_ms for each in layers), total, net == "AlexNet")
 
 
+def dadiannao_rows() -> Iterator[Row]:
+    """AlexNet's FC7 as EIE's table V has it."""
+    machine = DaDianNao()
+    fc7 = Layer("fc7", "Gemm", 4096, 4096, product=ConvShape(1, 4096, 1, 1, 4096, 1, 1))
+    frames = machine.clock_hz / machine.cycles(fc7)
+    yield Row("dadiannao", "AlexNet FC7", "frames/s", 147_938, frames)
+    yield Row("dadiannao", "AlexNet FC7", "frames/J", 9_263, frames / (machine.chip_mw / 1000))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
@@ -194,7 +204,14 @@ def main() -> None:
     began = time.monotonic()
     rows: list[Row] = []
     print(f"{'machine':9} {'figure':44} {'published':>12} {'lissome':>12} {'':9} {'error':>9}")
-    for family in (energy_rows(), roofline_rows(), tpu_rows(), eyeriss_rows(), eie_rows(arguments.quick)):
+    for family in (
+        energy_rows(),
+        roofline_rows(),
+        tpu_rows(),
+        eyeriss_rows(),
+        dadiannao_rows(),
+        eie_rows(arguments.quick),
+    ):
         for row in family:
             rows.append(row)
             print(row, flush=True)

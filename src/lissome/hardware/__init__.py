@@ -3,6 +3,7 @@
 A machine is a frozen dataclass with `estimate(workload) → Estimate`; `count(network)` makes the workload.
 """
 
+from lissome.hardware.dadiannao import DaDianNao
 from lissome.hardware.eie import EIE
 from lissome.hardware.energy import Hierarchy
 from lissome.hardware.estimate import Estimate, LayerEstimate
@@ -15,6 +16,7 @@ from lissome.hardware.workload import Layer, Workload, count
 __all__ = [
     "EIE",
     "TPU",
+    "DaDianNao",
     "Estimate",
     "Eyeriss",
     "Hierarchy",

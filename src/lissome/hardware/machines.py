@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from lissome.errors import HardwareError
+from lissome.hardware.dadiannao import DaDianNao
 from lissome.hardware.eie import EIE
 from lissome.hardware.energy import Hierarchy
 from lissome.hardware.estimate import Estimate
@@ -23,7 +24,13 @@ class Machine(Protocol):
         ...
 
 
-_TABLE: Final[dict[str, Callable[[], Machine]]] = {"energy": Hierarchy, "eie": EIE, "tpu": TPU, "eyeriss": Eyeriss}
+_TABLE: Final[dict[str, Callable[[], Machine]]] = {
+    "energy": Hierarchy,
+    "eie": EIE,
+    "tpu": TPU,
+    "eyeriss": Eyeriss,
+    "dadiannao": DaDianNao,
+}
 
 
 def names() -> tuple[str, ...]:
