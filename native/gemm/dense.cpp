@@ -45,7 +45,7 @@ static void run(const Call& call, int64_t begin, int64_t end, int) {
         }
         for (int64_t m = task % strips * kStrip; m < last_row;) {
             const int64_t rows = ceil_div(last_row - m, ceil_div(last_row - m, kTileRows));  // of tiles alike
-            find_tile(rows, columns)(call.in[0] + m * g.k, call.weights.dense + first * g.k, columns, g.k, sums);
+            find_tile(rows, columns)(call.in[0] + m * g.k, call.weights.dense + first * g.k, kPanel, g.k, sums);
             for (int64_t i = 0; i < rows; ++i, ++m) {
                 finish(call, sums + i * kPanel, bias, columns, call.out[0] + m * g.n + first);
             }

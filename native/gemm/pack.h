@@ -7,8 +7,7 @@
 namespace lissome {
 
 // Form::panels: a dense weight w (rows, columns) as ⌈rows / panel⌉ panels; panel j is (columns, panel) and holds
-// w[j · panel + i][k] at [k][i]; the last is as narrow as the rows that are left. A kernel then reads its weights
-// straight through, and none that is only padding. Behind the last panel are `panel` zeros, which vectors may touch.
+// w[j · panel + i][k] at [k][i], zero past the last row. A kernel then reads its weights straight through.
 PackedPtr pack_panels(std::span<const float> weight, int64_t rows, int64_t columns, int64_t panel);
 
 // Form::filters: a dense weight (rows, columns), its rows in `groups` equal groups, each cut into as few panels of at

@@ -15,8 +15,7 @@ PackedPtr pack_panels(std::span<const float> weight, int64_t rows, int64_t colum
     packed->rows = rows;
     packed->columns = columns;
     packed->panel = panel;
-    // Kernels load whole vectors: a panel of floats behind the last.
-    packed->dense.resize(weight.size() + static_cast<size_t>(panel), 0.0f);
+    packed->dense.assign(static_cast<size_t>((rows + panel - 1) / panel * panel * columns), 0.0f);
     constexpr int64_t kColumns = 64;  // at a time, so that what is written stays in the first-level cache
     for (int64_t first = 0; first < rows; first += panel) {
         const int64_t count = std::min(panel, rows - first);
@@ -26,7 +25,7 @@ PackedPtr pack_panels(std::span<const float> weight, int64_t rows, int64_t colum
             for (int64_t i = 0; i < count; ++i) {
                 const float* row = weight.data() + (first + i) * columns;
                 for (int64_t k = from; k < until; ++k) {
-                    to[k * count + i] = row[k];
+                    to[k * panel + i] = row[k];
                 }
             }
         }

@@ -10,7 +10,6 @@ from one_kernel import gemm, names
 
 from engine_problems import assert_close, uniform, weight_forms
 from lissome.runtime import kernels
-from lissome.runtime.native import native
 from lissome.weights import Dense
 
 pytestmark = pytest.mark.native
@@ -73,13 +72,6 @@ def test_every_tile(kernel, m):
     x[m // 2, 5] = np.nan
     for outputs in (1, lanes, lanes + 1, 2 * lanes, 3 * lanes + 1):
         _check(kernel, x, Dense(w[-outputs:]), uniform(rng, outputs))
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (7, 300), (8, 64), (37, 129)])
-def test_panels_hold_every_weight_once(shape):
-    """Packed panels are the weight and one panel of zeros: the last panel is not padded to the width of the others."""
-    packed = native.pack_panels(uniform(np.random.default_rng(0), *shape).reshape(-1), *shape, 8)
-    assert packed.nbytes == 4 * (shape[0] * shape[1] + 8)
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
