@@ -30,9 +30,12 @@ def pack(weight: CodedWeight, shape: ConvShape, kernel: str) -> native.Packed:
 
 
 def cost(layer: Layer) -> float:
-    """Expected time in vector multiply-adds: the products, and four for each vector of the lowered input."""
-    s = layer.shape
-    return 1.3 * s.macs / layer.lanes + 4.0 * lowered_floats(s) / layer.lanes
+    """Expected time in vector multiply-adds: the products, filters in whole vectors; four for each vector of the lowered
+    input; and, for few channels, the reordering of the plain image that has them.
+    """
+    s, vectors = layer.shape, -(-layer.shape.k // layer.lanes)
+    reorder = 40 * s.n * s.h * s.w if s.c <= 4 else 0
+    return 1.3 * vectors * s.n * s.p * s.q * s.depth + 4.0 * lowered_floats(s) / layer.lanes + reorder
 
 
 def lowered_floats(s: ConvShape) -> int:
