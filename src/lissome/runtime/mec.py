@@ -30,8 +30,8 @@ def pack(weight: CodedWeight, shape: ConvShape, kernel: str) -> native.Packed:
 
 
 def cost(layer: Layer) -> float:
-    """Expected time in vector multiply-adds: the products, filters in whole vectors; four for each vector of the lowered
-    input; and, for few channels, the reordering of the plain image that has them.
+    """Expected time in vector multiply-adds: the products, filters in whole vectors; four for each vector of the
+    lowered input; and, for few channels, the reordering of the plain image that has them.
     """
     s, vectors = layer.shape, -(-layer.shape.k // layer.lanes)
     reorder = 40 * s.n * s.h * s.w if s.c <= 4 else 0
