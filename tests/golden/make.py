@@ -15,12 +15,11 @@ import numpy as np
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "pack"))
 
-from networks import network_of, sparse  # noqa: E402
-
 from lissome.graph.ir import Graph, Node, TensorSpec  # noqa: E402
 from lissome.network import Network  # noqa: E402
 from lissome.pack.container import canonical, save  # noqa: E402
 from lissome.weights import Codebook, Dense, Sparse  # noqa: E402
+from networks import network_of, sparse  # noqa: E402
 
 
 def small_cnn() -> Network:

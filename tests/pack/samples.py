@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from networks import sparse
 
 from lissome.graph.ir import Graph, Node, TensorSpec
 from lissome.network import Network
 from lissome.weights import Dense
 from lissome.weights.formats import round_to
+from networks import sparse
 
 RECIPE = """seed = 3
 

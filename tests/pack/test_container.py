@@ -11,7 +11,6 @@ import plain_coder
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from networks import as_nobody, mlp, network_of, sparse
 
 import lissome as ls
 from lissome.errors import FormatError, LimitError, WeightError
@@ -21,6 +20,7 @@ from lissome.pack.container import Limits, load, pack, save
 from lissome.pack.split import canonical
 from lissome.weights import Codebook, Dense, Sparse
 from lissome.weights.formats import FORMATS
+from networks import as_nobody, mlp, network_of, sparse
 from problems import networks
 
 pytestmark = pytest.mark.usefixtures("plain")

@@ -8,11 +8,11 @@ import signal
 import stat
 
 import pytest
-from networks import as_nobody, mlp
 
 from lissome import files
 from lissome.files import write_atomic
 from lissome.pack.container import load, save
+from networks import as_nobody, mlp
 
 OLD, NEW = b"old" * 1000, b"new" * 5000
 BEFORE_RENAME = ["open", "write", "fsync", "close", "replace"]

@@ -7,7 +7,6 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import mlp
 from samples import lenet_300_100
 
 from lissome.errors import FormatError, GraphError
@@ -15,6 +14,7 @@ from lissome.graph.ir import Graph, Node, TensorSpec
 from lissome.pack.header import TensorForm, from_text, to_text
 from lissome.pack.split import take_apart
 from lissome.weights.formats import FORMATS
+from networks import mlp
 from problems import graphs
 
 shapes = st.lists(st.integers(0, 40), max_size=4).map(tuple)

@@ -6,7 +6,6 @@ import json
 
 import numpy as np
 import pytest
-from networks import mlp, network_of, sparse
 from samples import lenet_300_100
 
 from lissome.errors import FormatError
@@ -15,6 +14,7 @@ from lissome.pack import inspect as inspection
 from lissome.pack.container import pack, save
 from lissome.pack.inspect import inspect
 from lissome.weights import Codebook, Dense, Sparse
+from networks import mlp, network_of, sparse
 
 pytestmark = pytest.mark.usefixtures("plain")
 

@@ -7,13 +7,13 @@ import plain_coder
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import ascending
 
 from lissome.errors import FormatError
 from lissome.pack import prime, split, text
 from lissome.pack.coder import Indices
 from lissome.pack.reals import CODED, PLAIN, TEXT, RealsSpec, decode, encode
 from lissome.weights.formats import FORMATS, ITEMSIZE, from_bits, round_to
+from networks import ascending
 
 
 @st.composite
