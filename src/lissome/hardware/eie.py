@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from lissome.errors import HardwareError
 from lissome.hardware.eie_pack import Packed, Places, pack, stored, turned
-from lissome.hardware.estimate import Estimate, LayerEstimate, LeftOut
+from lissome.hardware.estimate import Estimate, LayerEstimate, by_layer
 from lissome.hardware.units import KIB, Hertz, Milliwatts, Seconds, check_count, check_rate, energy_pj, mhz
 from lissome.hardware.workload import MOVEMENT, Layer, Workload
 
@@ -90,15 +90,10 @@ class EIE:
 
     def estimate(self, workload: Workload) -> Estimate:
         """Time and energy of the layers that EIE can do; the others are left out, each with its reason."""
-        done: list[LayerEstimate] = []
-        others: list[LeftOut] = []
-        for layer in workload.layers:
-            try:
-                done.append(self._layer(layer, workload.batch))
-            except HardwareError as error:
-                others.append(LeftOut(layer.name, layer.op, layer.macs, layer.operations, str(error)))
-        return Estimate(
-            f"EIE, {self.pes} PEs at {self.clock_hz / 1e6:g} MHz", workload.batch, tuple(done), tuple(others)
+        return by_layer(
+            f"EIE, {self.pes} PEs at {self.clock_hz / 1e6:g} MHz",
+            workload,
+            lambda layer: self._layer(layer, workload.batch),
         )
 
     def time(self, rows: int, columns: int, positions: NDArray[np.int64], active: NDArray[np.int64]) -> Timing:

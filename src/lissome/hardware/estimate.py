@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from lissome.errors import HardwareError
 from lissome.hardware.units import Picojoules, Seconds
-from lissome.hardware.workload import Layer
+from lissome.hardware.workload import Layer, Workload
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,18 @@ class Estimate:
             "layers": [vars(layer) | {"energy_pj": dict(layer.energy_pj)} for layer in self.layers],
             "left_out": [dict(vars(layer)) for layer in self.left_out],
         }
+
+
+def by_layer(machine: str, workload: Workload, estimated: Callable[[Layer], LayerEstimate]) -> Estimate:
+    """The estimate of every layer; one that raises HardwareError is left out, with its reason."""
+    done: list[LayerEstimate] = []
+    others: list[LeftOut] = []
+    for layer in workload.layers:
+        try:
+            done.append(estimated(layer))
+        except HardwareError as error:
+            others.extend(left_out([layer], str(error)))
+    return Estimate(machine, workload.batch, tuple(done), tuple(others))
 
 
 def left_out(layers: Iterable[Layer], why: str) -> tuple[LeftOut, ...]:

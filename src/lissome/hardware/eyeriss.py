@@ -19,7 +19,7 @@ from typing import Final
 from lissome.errors import HardwareError
 from lissome.graph.conv_shape import ConvShape
 from lissome.hardware.energy import mac_pj, scaled_pj
-from lissome.hardware.estimate import Estimate, LayerEstimate, LeftOut
+from lissome.hardware.estimate import Estimate, LayerEstimate, by_layer
 from lissome.hardware.units import KIB, Hertz, Picojoules, Seconds, check_count, check_rate, mhz
 from lissome.hardware.workload import MOVEMENT, Layer, Workload
 
@@ -170,14 +170,7 @@ class Eyeriss:
         A zero input is gated: it costs no multiply-add and no read of a filter, but its cycle. Energy: relative costs
         of ISCA 2016 times Horowitz's 16-bit multiply-add, at 65 nm.
         """
-        done: list[LayerEstimate] = []
-        others: list[LeftOut] = []
-        for layer in workload.layers:
-            try:
-                done.append(self._estimated(layer))
-            except HardwareError as error:
-                others.append(LeftOut(layer.name, layer.op, layer.macs, layer.operations, str(error)))
-        return Estimate("Eyeriss", workload.batch, tuple(done), tuple(others))
+        return by_layer("Eyeriss", workload, self._estimated)
 
     def _estimated(self, layer: Layer) -> LayerEstimate:
         if layer.op in MOVEMENT or layer.op == "Relu":

@@ -18,7 +18,7 @@ from typing import Final, Literal, TypeAlias
 
 from lissome.errors import HardwareError
 from lissome.graph.conv_shape import ConvShape
-from lissome.hardware.estimate import Estimate, LayerEstimate, LeftOut
+from lissome.hardware.estimate import Estimate, LayerEstimate, by_layer
 from lissome.hardware.units import MIB, BytesPerSecond, Hertz, Seconds, check_count, check_rate, gbps, mhz
 from lissome.hardware.workload import MOVEMENT, Layer, Workload
 
@@ -122,14 +122,7 @@ class TPU:
 
         A layer that does not fit is left out with the reason.
         """
-        done: list[LayerEstimate] = []
-        others: list[LeftOut] = []
-        for layer in workload.layers:
-            try:
-                done.append(self._estimated(layer))
-            except HardwareError as error:
-                others.append(LeftOut(layer.name, layer.op, layer.macs, layer.operations, str(error)))
-        return Estimate("TPU v1", workload.batch, tuple(done), tuple(others))
+        return by_layer("TPU v1", workload, self._estimated)
 
     def counters(self, layer: Layer) -> Counters:
         """Cycles of a layer by kind. Raises HardwareError when its activations do not fit the unified buffer."""

@@ -7,6 +7,7 @@ packing.
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import Final
@@ -53,9 +54,15 @@ class Compact:
     table: NDArray[np.float32] | None
 
 
+@functools.cache
+def _rows() -> dict[str, tuple[str, str, int, int, int, bool]]:
+    """The native table by name; planning asks it several times a layer and algorithm, and it never changes."""
+    return {row[0]: row for row in native.kernels()}
+
+
 def instruction_sets() -> tuple[str, ...]:
     """The instruction sets of this build that this processor runs, widest first."""
-    return tuple(dict.fromkeys(isa for _, isa, *_ in native.kernels()))
+    return tuple(dict.fromkeys(row[1] for row in _rows().values()))
 
 
 def resolve_isa(isa: str | None) -> str:
@@ -92,7 +99,7 @@ def _choose(sparse: str, dense: str, left: float, below: float, what: str) -> Ch
 
 def panel_width(kernel: str) -> int:
     """Outputs in one panel of a dense matrix-product kernel."""
-    return next(row[2] for row in native.kernels() if row[0] == kernel)
+    return _rows()[kernel][2]
 
 
 def lanes(isa: str) -> int:
@@ -102,12 +109,12 @@ def lanes(isa: str) -> int:
 
 def blocks(kernel: str) -> tuple[int, int]:
     """Channels in a block of a kernel's input and of its output; 1 for plain tensors."""
-    return next((row[3], row[4]) for row in native.kernels() if row[0] == kernel)
+    return _rows()[kernel][3:5]
 
 
 def adds_residual(kernel: str) -> bool:
     """Whether a convolution kernel adds a second tensor to what it makes."""
-    return next(row[5] for row in native.kernels() if row[0] == kernel)
+    return _rows()[kernel][5]
 
 
 def matrix(weight: CodedWeight, *, transposed: bool) -> NDArray[np.float32]:

@@ -143,9 +143,7 @@ class Planner:
 
     def _reorder(self, name: str, block: int) -> str:
         shape = self.shape(name)
-        made = self.fresh(name, math.prod(shape))
-        self.shapes[made] = shape
-        self.set_block(made, block)
+        made = self.tensor(name, shape, block)
         area = math.prod(shape[2:])
         if area == 1 and (self.memory.elements[made] == self.memory.elements[name] or (block == 1 and shape[0] == 1)):
             self.view(made, name)

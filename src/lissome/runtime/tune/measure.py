@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from lissome.graph.conv_shape import ConvShape
-from lissome.runtime import kernels
+from lissome.runtime import kernels, layout
 from lissome.runtime.algorithms import ALGORITHMS, Algorithm, Layer
 from lissome.runtime.native import native
 from lissome.runtime.tune.kept import Kept
@@ -98,16 +99,12 @@ def program(
     """One layer as a program of its own, and the elements that it reads and writes, in its kernel's layouts."""
     shape, kernel = layer.shape, algorithm.kernel(layer.isa)
     block_in, block_out = kernels.blocks(kernel)
-    reads = shape.n * _whole(shape.c, block_in) * shape.h * shape.w
-    writes = shape.n * _whole(shape.k, block_out) * shape.p * shape.q
+    reads = math.prod(layout.extents(shape.n, shape.c, shape.h, shape.w, block_in))
+    writes = math.prod(layout.extents(shape.n, shape.k, shape.p, shape.q, block_out))
     builder = native.Builder()
     ends = [builder.input(reads, 0)], [builder.output(writes, 0)]
     builder.step(kernel, *ends, algorithm.ints(layer), [], algorithm.pack(weight, shape, kernel))
     return builder.build([workers]), (reads, writes)
-
-
-def _whole(channels: int, block: int) -> int:
-    return -(-channels // block) * block
 
 
 def describe(shape: ConvShape) -> str:
