@@ -35,7 +35,7 @@ def test_parameters_and_multiply_adds_are_the_literatures(name):
     published = FIGURES[name]
     assert agrees(profiled(name).parameters, published.parameters, published.tolerance)
     assert agrees(profiled(name).macs, published.macs, published.tolerance)
-    assert not agrees(1.01 * profiled(name).macs, published.macs, 0) or published.macs == "1.1 G"  # one per cent shows
+    assert not agrees(1.1 * profiled(name).macs, published.macs, 0)  # a tenth more would show, however few the digits
 
 
 @pytest.mark.parametrize("name", models.names())
