@@ -26,9 +26,4 @@ LISSOME_INLINE Range outputs_reached(int64_t offset, int64_t stride, int64_t ext
     return {begin, end < begin ? begin : end};
 }
 
-// Piece i of `count` things cut into `pieces` as equal as can be.
-LISSOME_INLINE Range piece_of(int64_t i, int64_t pieces, int64_t count) {
-    return {count * i / pieces, count * (i + 1) / pieces};
-}
-
 }  // namespace lissome::LISSOME_ISA

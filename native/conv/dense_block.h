@@ -17,17 +17,35 @@ struct Reach {
 
 constexpr int kLine = 16;  // floats in a cache line
 
+// A block's inputs lie far from those of the block before: no stream for a processor to follow.
+template <int P, int D>
+LISSOME_INLINE void prefetch(const float* x) {
+    LISSOME_UNROLL
+    for (int i = 0; i < P * D; i += kLine) {
+        __builtin_prefetch(x + i);
+    }
+}
+
 template <int P, int V, int D>
 static void block(const Reach& reach, const float* x, const float* w, const Target& to) {
     Sums<P, V> sums;
     start(sums, to);
+    if (reach.rows * reach.columns == 1) {  // matrix products have no time for two loops of one turn each
+        const int64_t next = reach.x_block, width = reach.w_block;
+        for (int64_t b = 1; b < reach.blocks; ++b) {
+            prefetch<P, D>(x + next);
+            accumulate<P, V, D>(sums, x, reach.x_pixel, w, reach.run);
+            x += next;
+            w += width;
+        }
+        accumulate<P, V, D>(sums, x, reach.x_pixel, w, reach.last_run);
+        finish(sums, to);
+        return;
+    }
     for (int64_t b = 0; b < reach.blocks; ++b) {
         const int64_t run = b + 1 < reach.blocks ? reach.run : reach.last_run;
         if (b + 1 < reach.blocks) {
-            LISSOME_UNROLL
-            for (int i = 0; i < P * D; i += kLine) {  // the next block's inputs: far from these, no stream to follow
-                __builtin_prefetch(x + (b + 1) * reach.x_block + i);
-            }
+            prefetch<P, D>(x + (b + 1) * reach.x_block);
         }
         for (int64_t r = 0; r < reach.rows; ++r) {
             const float* from = x + b * reach.x_block + r * reach.x_row;

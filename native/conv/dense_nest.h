@@ -92,21 +92,47 @@ static Panel panel_of(const Call& call, const Layer& l, int64_t image, int64_t g
     return panel;
 }
 
+// One output row of a panel, summed over some input blocks: what is the same for all its register blocks.
+struct Row {
+    const BlockTable* table;
+    Reach reach;
+    const float* x;  // leftmost input of the first row of the filter that lies in the image
+    const float* w;  // and its weights
+    Target target;   // of the leftmost output
+};
+
+static Row row_of(const Call& call, const Layer& l, const Panel& panel, Range part, int64_t p) {
+    const ConvShape& s = l.s;
+    const int64_t top = p * s.stride_h - s.pad_top;
+    const Range rows = taps_inside(top, s.r, s.dilation_h, s.h);
+    Row row{panel.table, panel.reach, panel.x, panel.w, {}};
+    row.reach.blocks = part.end - part.begin;
+    row.reach.rows = rows.end - rows.begin;
+    row.reach.last_run = part.end == l.blocks ? l.channels - (l.blocks - 1) * l.block : l.block;
+    const int64_t skipped = row.reach.rows > 0 ? rows.begin : 0, at = p * s.q * kLanes;
+    row.x += part.begin * row.reach.x_block + (top + skipped * s.dilation_h) * s.w * l.block;
+    row.w += part.begin * row.reach.w_block + skipped * row.reach.w_row;
+    row.target = {panel.y + at,   s.p * s.q * kLanes,
+                  panel.bias,     panel.residual ? panel.residual + at : nullptr,
+                  part.begin > 0, part.end == l.blocks ? &call.activation : nullptr};
+    return row;
+}
+
 // Columns `taps` of the filter over output pixels `to`.
-static void sum(const Layer& l, const Panel& panel, Reach reach, const float* row, Range taps, Range to,
-                Target target) {
+static void sum(const Layer& l, const Row& row, Range taps, Range to, const Target& target) {
+    Reach reach = row.reach;
     reach.columns = taps.end - taps.begin;
     const int64_t column = to.begin * l.s.stride_w - l.s.pad_left + taps.begin * l.s.dilation_w;
-    const float* x = reach.columns > 0 ? row + column * l.block : row;
-    panel.table->of[to.end - to.begin](reach, x, panel.w + taps.begin * reach.w_column, target);
+    const float* x = reach.columns > 0 ? row.x + column * l.block : row.x;
+    row.table->of[to.end - to.begin](reach, x, row.w + taps.begin * reach.w_column, target);
 }
 
 // A block that some column of the filter reaches only in part. Columns that reach it whole go last.
-static void edge(const Layer& l, const Panel& panel, const Reach& reach, const float* row, Range to, Target target) {
+static void edge(const Layer& l, const Row& row, Range to, Target target) {
     const Activation* activation = target.activation;
     target.activation = nullptr;
     if (!target.more) {
-        sum(l, panel, reach, row, {0, 0}, to, target);
+        sum(l, row, {0, 0}, to, target);
         target.more = true;
     }
     Range whole{0, 0};
@@ -118,34 +144,23 @@ static void edge(const Layer& l, const Panel& panel, const Reach& reach, const f
         } else if (at.begin < at.end) {
             Target part = target;
             part.y += (at.begin - to.begin) * kLanes;
-            sum(l, panel, reach, row, {tap, tap + 1}, at, part);
+            sum(l, row, {tap, tap + 1}, at, part);
         }
     }
     target.activation = activation;
-    sum(l, panel, reach, row, whole, to, target);
+    sum(l, row, whole, to, target);
 }
 
-// Output pixels `to` of row p, summed over input blocks `part`.
-static void piece(const Call& call, const Layer& l, const Panel& panel, Range part, int64_t p, Range to) {
-    const ConvShape& s = l.s;
-    const int64_t top = p * s.stride_h - s.pad_top;
-    const Range rows = taps_inside(top, s.r, s.dilation_h, s.h);
-    Reach reach = panel.reach;
-    reach.blocks = part.end - part.begin;
-    reach.rows = rows.end - rows.begin;
-    reach.last_run = part.end == l.blocks ? l.channels - (l.blocks - 1) * l.block : l.block;
-    const int64_t at = (p * s.q + to.begin) * kLanes;
-    const Target target{panel.y + at,   s.p * s.q * kLanes,
-                        panel.bias,     panel.residual ? panel.residual + at : nullptr,
-                        part.begin > 0, part.end == l.blocks ? &call.activation : nullptr};
-    const int64_t skipped = reach.rows > 0 ? rows.begin : 0;
-    const float* row = panel.x + part.begin * reach.x_block + (top + skipped * s.dilation_h) * s.w * l.block;
-    Panel moved = panel;
-    moved.w += part.begin * reach.w_block + skipped * reach.w_row;
+// Output pixels `to` of a row.
+static void pixels(const Layer& l, const Row& row, Range to) {
+    Target target = row.target;
+    target.y += to.begin * kLanes;
+    target.residual = target.residual ? target.residual + to.begin * kLanes : nullptr;
     if (to.begin >= l.inner.begin && to.end <= l.inner.end) {
-        sum(l, moved, reach, row, {0, s.s}, to, target);
+        const float* x = row.x + (to.begin * l.s.stride_w - l.s.pad_left) * l.block;
+        row.table->of[to.end - to.begin](row.reach, x, row.w, target);
     } else {
-        edge(l, moved, reach, row, to, target);
+        edge(l, row, to, target);
     }
 }
 
@@ -173,18 +188,18 @@ static void run_nest(const Call& call, int64_t begin, int64_t end, int) {
         const auto panel = [&](int64_t i) {
             return panel_of<kBlock>(call, l, outer / l.s.groups, outer % l.s.groups, i);
         };
-        const auto pieces = [&](const Panel& of, Range part, int64_t p, int64_t count, int64_t i) {
-            const Range to = piece_of(i, count, width);
-            piece(call, l, of, part, p, {left + to.begin, left + to.end});
-        };
         const int64_t count = ceil_div(width, least(t.pixels, panel(panels.begin).table->widest));
-        const int64_t blocks = (rows.end - rows.begin) * count;
+        const int64_t wide = width / count, wider = width % count;  // register blocks, and how many have a pixel more
+        const auto block_at = [&](int64_t i) {
+            const int64_t first = left + i * wide + least(i, wider);
+            return Range{first, first + wide + (i < wider ? 1 : 0)};
+        };
         if (input_first) {
-            for (int64_t i = 0; i < blocks; ++i) {
+            for (int64_t i = 0; i < (rows.end - rows.begin) * count; ++i) {
                 for (int64_t c = 0; c < l.blocks; c += tile_c) {
                     for (int64_t number = panels.begin; number < panels.end; ++number) {
-                        pieces(panel(number), {c, least(l.blocks, c + tile_c)}, rows.begin + i / count, count,
-                               i % count);
+                        const Range part{c, least(l.blocks, c + tile_c)};
+                        pixels(l, row_of(call, l, panel(number), part, rows.begin + i / count), block_at(i % count));
                     }
                 }
             }
@@ -193,8 +208,11 @@ static void run_nest(const Call& call, int64_t begin, int64_t end, int) {
         for (int64_t number = panels.begin; number < panels.end; ++number) {
             const Panel of = panel(number);
             for (int64_t c = 0; c < l.blocks; c += tile_c) {
-                for (int64_t i = 0; i < blocks; ++i) {
-                    pieces(of, {c, least(l.blocks, c + tile_c)}, rows.begin + i / count, count, i % count);
+                for (int64_t p = rows.begin; p < rows.end; ++p) {
+                    const Row row = row_of(call, l, of, {c, least(l.blocks, c + tile_c)}, p);
+                    for (int64_t i = 0; i < count; ++i) {
+                        pixels(l, row, block_at(i));
+                    }
                 }
             }
         }
