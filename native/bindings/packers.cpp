@@ -36,7 +36,15 @@ SparseSource source(int64_t rows, int64_t columns, const Positions& positions, c
 
 void bind_packers(nb::module_& m) {
     nb::class_<Packed>(m, "Packed", "Weights packed for one kernel form; made by the pack_ functions.")
-        .def_prop_ro("nbytes", &Packed::bytes, "Bytes that the packed weights occupy in memory.");
+        .def_prop_ro("nbytes", &Packed::bytes, "Bytes that the packed weights occupy in memory.")
+        .def_prop_ro(
+            "plain",
+            [](const std::shared_ptr<Packed>& packed) {
+                const std::vector<float, LineAllocator<float>>& dense = packed->dense;
+                return nb::ndarray<nb::numpy, const float, nb::ndim<1>>(
+                    dense.data() + packed->plain, {dense.size() - packed->plain}, nb::cast(packed));
+            },
+            "The weights of a dense form, float32, in the order of the form and with its padding; empty for others.");
     m.def(
         "pack_rows",
         [](const Floats& weight, int64_t rows, int64_t columns) { return pack_rows(span_of(weight), rows, columns); },

@@ -52,13 +52,18 @@ PackedPtr pack_blocks(std::span<const float> weight, const ConvShape& shape, int
         for (int64_t first = 0; first < filters; first += vectors * lanes) {
             const int64_t left = filters - first, width = std::min(vectors * lanes, whole(left, lanes));
             for (int64_t c = 0; c < whole(channels, unit); c += unit) {
-                for (int64_t row = 0; row < taps * unit; ++row, to += width) {
-                    const int64_t tap = row / unit, channel = c + row % unit;
-                    const float* from = weight.data() + ((group * filters + first) * channels + channel) * taps + tap;
-                    for (int64_t k = 0; channel < channels && k < std::min(width, left); ++k) {
-                        to[k] = from[k * channels * taps];
+                // A filter's weights of a block are read one after the other: across filters, whose distance is often
+                // a power of two, the same few lines of the cache would be wanted again and again.
+                const int64_t count = std::min(unit, channels - c);
+                for (int64_t k = 0; k < std::min(width, left); ++k) {
+                    const float* from = weight.data() + ((group * filters + first + k) * channels + c) * taps;
+                    for (int64_t channel = 0; channel < count; ++channel, from += taps) {
+                        for (int64_t tap = 0; tap < taps; ++tap) {
+                            to[(tap * unit + channel) * width + k] = from[tap];
+                        }
                     }
                 }
+                to += taps * unit * width;
             }
         }
     }

@@ -46,19 +46,19 @@ struct Filters {
 };
 
 template <int M, int R>
-void pack_into(std::vector<float, LineAllocator<float>>& dense, std::span<const float> weight, const ConvShape& s,
-               int64_t lanes) {
+void pack_into(Packed& packed, std::span<const float> weight, const ConvShape& s, int64_t lanes) {
     static constexpr CookToom<M, R> kMatrix = cook_toom<M, R>(WinogradPoints<M, R>::points);
     constexpr int64_t kTaps = R * R, kPositions = Filters<M, R>::kEdge * Filters<M, R>::kEdge;
     const int64_t blocks = (s.k + lanes - 1) / lanes, total[] = {kPositions + kTaps, blocks * lanes, s.c};
-    dense.assign(static_cast<size_t>(checked_product(total, 3)), 0.0f);
-    float* const plain = dense.data() + kPositions * blocks * s.c * lanes;
+    packed.dense.assign(static_cast<size_t>(checked_product(total, 3)), 0.0f);
+    packed.plain = static_cast<size_t>(kPositions * blocks * s.c * lanes);
+    float* const dense = packed.dense.data();
     for (int64_t block = 0; block < blocks; ++block) {
         const int64_t panel = block / 2 * 2, wide = panel + 1 < blocks ? 2 : 1;
         const int64_t count = std::min(lanes, s.k - block * lanes);
         for (int64_t c = 0; c < s.c; ++c) {
             Filters<M, R> filters;
-            float* const taps = plain + (block * s.c + c) * kTaps * lanes;
+            float* const taps = dense + packed.plain + (block * s.c + c) * kTaps * lanes;
             for (int64_t lane = 0; lane < count; ++lane) {
                 const float* from = weight.data() + ((block * lanes + lane) * s.c + c) * kTaps;
                 for (int64_t tap = 0; tap < kTaps; ++tap) {
@@ -66,7 +66,7 @@ void pack_into(std::vector<float, LineAllocator<float>>& dense, std::span<const 
                     taps[tap * lanes + lane] = from[tap];
                 }
             }
-            float* const u = dense.data() + (panel * s.c + c * wide + block - panel) * lanes;
+            float* const u = dense + (panel * s.c + c * wide + block - panel) * lanes;
             filters.transform(kMatrix, lanes, u, blocks * s.c * lanes);
         }
     }
@@ -117,13 +117,13 @@ PackedPtr pack_winograd(std::span<const float> weight, const ConvShape& shape, i
     packed->tile = m;
     packed->conv = shape;
     if (m == 2 && r == 3) {
-        pack_into<2, 3>(packed->dense, weight, shape, lanes);
+        pack_into<2, 3>(*packed, weight, shape, lanes);
     } else if (m == 4 && r == 3) {
-        pack_into<4, 3>(packed->dense, weight, shape, lanes);
+        pack_into<4, 3>(*packed, weight, shape, lanes);
     } else if (m == 6 && r == 3) {
-        pack_into<6, 3>(packed->dense, weight, shape, lanes);
+        pack_into<6, 3>(*packed, weight, shape, lanes);
     } else if (m == 2 && r == 5) {
-        pack_into<2, 5>(packed->dense, weight, shape, lanes);
+        pack_into<2, 5>(*packed, weight, shape, lanes);
     } else {
         throw std::invalid_argument(kNoKernel);
     }

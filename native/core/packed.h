@@ -31,6 +31,7 @@ class Packed {
     int64_t tile = 0, panel = 0;                     // as in Kernel; Form::blocks: panel in vectors
     ConvShape conv{};                                // Form::taps: the shape that the offsets belong to, with n = 1
     std::vector<float, LineAllocator<float>> dense;  // rows, panels, filters, blocks
+    size_t plain = 0;  // from here on, dense holds the weights themselves; before that, what was made of them
     std::vector<uint32_t> start, length, row;
     std::vector<uint16_t> narrow_index;  // one of the two, the narrow one where offsets fit
     std::vector<uint32_t> wide_index;

@@ -33,10 +33,11 @@ def compile(
     `from_onnx` raise for a bad file.
     """
     from lissome.runtime.engine import Engine
+    from lissome.runtime.held import Held
 
-    if not isinstance(net, Network):
-        net = _read(net)
-    return Engine(net, threads=threads, isa=isa, kernels=kernels, tune=tune)
+    held = Held.of(net if isinstance(net, Network) else _read(net))
+    del net  # a network that nobody else keeps goes weight by weight
+    return Engine(held, threads=threads, isa=isa, kernels=kernels, tune=tune)
 
 
 def _read(path: str | os.PathLike[str]) -> Network:

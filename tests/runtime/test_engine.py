@@ -17,6 +17,7 @@ from lissome.network import Network
 from lissome.runtime import plan as planning
 from lissome.runtime import reference
 from lissome.runtime.engine import PLANS_KEPT
+from lissome.runtime.held import Held
 from lissome.weights import Codebook, Dense, Sparse
 
 
@@ -175,7 +176,8 @@ def test_sparse_layers_stay_sparse(mlp):
     table = ls.compile(mlp).explain(repeats=2)
     assert "gemm_f32_sparse_row" in table
     assert "5.0% of weights left, sparse wins below" in table
-    step_bytes = [step.weights.nbytes for step in planning.make_plan(mlp, 8, "scalar", 1, planning.Prepared()).steps]
+    plan = planning.make_plan(Held.of(mlp), 8, "scalar", 1, planning.Prepared())
+    step_bytes = [step.weights.nbytes for step in plan.steps]
     assert sum(step_bytes) < mlp.dense_bytes / 8
 
 

@@ -15,6 +15,7 @@ from lissome.errors import UnsupportedShape
 from lissome.graph.conv_shape import Shape
 from lissome.graph.ir import TensorSpec
 from lissome.network import Network
+from lissome.runtime.held import Held
 from lissome.runtime.kernels import resolve_isa
 from lissome.runtime.plan import Plan, Prepared, make_plan
 from lissome.runtime.tune import Kept, Measured, Tuner, default_path
@@ -28,12 +29,13 @@ class Engine:
     """Runs a network on the CPU. Made by `lissome.compile`; safe to use from several threads at once.
 
     A plan (kernels, places of tensors) is made for each batch size met and the last few are kept. The result for one
-    sample does not depend on the number of threads.
+    sample does not depend on the number of threads. Dense weights are held packed only; a plan that packs one
+    differently makes it from that.
     """
 
     def __init__(
         self,
-        net: Network,
+        net: Network | Held,
         *,
         threads: int | None = None,
         isa: str | None = None,
@@ -46,15 +48,15 @@ class Engine:
         if not 1 <= self.threads <= 256:
             raise UnsupportedShape(f"threads={threads}; use 1 to 256, or None for one a processor core")
         self.isa = resolve_isa(isa)
-        self._net = net
+        self._net = Held.of(net) if isinstance(net, Network) else net
         if tune not in EFFORTS:
             raise ValueError(f"tune={tune!r}; it is one of {', '.join(map(repr, EFFORTS))}")
         kept = Kept(default_path(), self.isa, self.threads) if tune != "off" else None
         self._prepared = Prepared(dict(kernels or {}), None if kept is None else Tuner(kept, tune, on_layer))
         self._plans: OrderedDict[int, Plan] = OrderedDict()
         self._lock = threading.Lock()
-        self._names = tuple(spec.name for spec in net.graph.inputs)
-        self._single = len(self._names) == 1 == len(net.graph.outputs)
+        self._names = tuple(spec.name for spec in self._net.graph.inputs)
+        self._single = len(self._names) == 1 == len(self._net.graph.outputs)
         plan = self._plan(1)
         # The last plan and the shapes of inputs that it is for: a run of those needs no other look at them.
         self._latest: tuple[tuple[Shape, ...], Plan] = (self._shapes(1), plan)

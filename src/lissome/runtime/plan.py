@@ -20,8 +20,8 @@ from lissome.errors import UnsupportedShape
 from lissome.graph import shapes
 from lissome.graph.conv_shape import Shape
 from lissome.graph.ir import Node
-from lissome.network import Network
 from lissome.runtime import kernels, lower, selection
+from lissome.runtime.held import Held, Pack
 from lissome.runtime.layout import blocked
 from lissome.runtime.native import native
 from lissome.runtime.place import Memory
@@ -63,8 +63,10 @@ class Plan:
     program: native.Program
 
 
-def make_plan(net: Network, batch: int, isa: str, threads: int, prepared: Prepared) -> Plan:
+def make_plan(net: Held, batch: int, isa: str, threads: int, prepared: Prepared) -> Plan:
     """Plan `net` for inputs of `batch` elements on at most `threads` threads; `prepared` keeps weights between plans.
+
+    A dense weight that is packed is left to `net` in that form only.
 
     Raises UnsupportedShape and GraphError as graph.shapes.infer does, and UnsupportedShape for what no kernel does.
     """
@@ -99,7 +101,7 @@ class Planner:
     memory: tensors in memory; a tensor has its graph's name there.
     """
 
-    def __init__(self, net: Network, batch: int, isa: str, threads: int, prepared: Prepared) -> None:
+    def __init__(self, net: Held, batch: int, isa: str, threads: int, prepared: Prepared) -> None:
         lower.refuse_unknown(net.graph)
         lower.refuse_unmatched(net.graph, prepared.wanted)
         net = expanded(net, batch)
@@ -262,6 +264,13 @@ class Planner:
         """The packed weight of this key, made at its first use."""
         if key not in self.prepared.packed:
             self.prepared.packed[key] = make()
+        return self.prepared.packed[key]
+
+    def packed_weight(self, name: str, key: tuple[object, ...], pack: Pack) -> native.Packed:
+        """The weight `name`, packed; of a dense one nothing else is kept."""
+        if key not in self.prepared.packed:
+            packed = self.prepared.packed[key] = pack(self.net.weights[name])
+            self.net.let_go(name, packed, pack)
         return self.prepared.packed[key]
 
     def density(self, name: str) -> float:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from lissome.graph import shapes
 from lissome.graph.conv_shape import ConvShape, Shape
 from lissome.graph.ir import Attribute, Graph, Node
-from lissome.network import Network
+from lissome.runtime.held import Held
 from lissome.weights import CodedWeight, Dense
 
 
@@ -62,7 +62,7 @@ class _Layer:
         return (self.shape.h, self.shape.w)[4 - len(self.x) :]
 
 
-def expanded(net: Network, batch: int) -> Network:
+def expanded(net: Held, batch: int) -> Held:
     """The network with its transposed convolutions expanded, for inputs of `batch` elements.
 
     One whose weight or bias is computed stays. Raises as graph.shapes.infer does.
@@ -82,10 +82,10 @@ def expanded(net: Network, batch: int) -> Network:
             nodes.append(node)
     used = {name for node in nodes for name in node.inputs} | set(net.graph.outputs)
     weights = {name: weight for name, weight in weights.items() if name in used}
-    return Network(Graph(tuple(nodes), net.graph.inputs, net.graph.outputs, tuple(weights)), weights)
+    return Held(Graph(tuple(nodes), net.graph.inputs, net.graph.outputs, tuple(weights)), weights)
 
 
-def phases(net: Network, node: Node, known: Mapping[str, Shape]) -> tuple[list[Node], dict[str, CodedWeight]]:
+def phases(net: Held, node: Node, known: Mapping[str, Shape]) -> tuple[list[Node], dict[str, CodedWeight]]:
     """Nodes that make the output of a ConvTranspose, and their weights."""
     layer = _layer(net, node, known[node.inputs[0]])
     nodes: list[Node] = []
@@ -101,7 +101,7 @@ def phases(net: Network, node: Node, known: Mapping[str, Shape]) -> tuple[list[N
     return nodes, added
 
 
-def _layer(net: Network, node: Node, x: Shape) -> _Layer:
+def _layer(net: Held, node: Node, x: Shape) -> _Layer:
     given = net.weights[node.inputs[1]].to_dense()
     s = shapes.conv_transpose_shape(node, x, given.shape)
     groups = given.reshape(s.groups, s.k // s.groups, s.c // s.groups, s.r, s.s)

@@ -53,11 +53,15 @@ def frozen(array: NDArray[_Scalar]) -> NDArray[_Scalar]:
     return copy
 
 
-def finite_in(values: NDArray[np.float32], fmt: str, what: str) -> NDArray[np.float32]:
-    """Frozen float32 copy of `values`, checked to be finite and exactly representable in `fmt`."""
+def finite_in(values: NDArray[np.float32], fmt: str, what: str, *, owned: bool = False) -> NDArray[np.float32]:
+    """Frozen float32 copy of `values`, checked to be finite and exactly representable in `fmt`.
+
+    owned: `values` is nobody else's, and is frozen itself where it has the right form.
+    """
     values = np.asarray(values, dtype=np.float32)
-    bad = ~np.isfinite(values)
-    if bad.any():
+    # A NaN is both least and largest, so that two numbers tell, and nothing as large as the weight is made.
+    if values.size and not np.isfinite([values.min(), values.max()]).all():
+        bad = ~np.isfinite(values)
         where = tuple(int(i) for i in np.argwhere(bad)[0])
         raise WeightError(
             f"{what} holds {int(bad.sum())} NaN or infinite value(s), the first at index {where}; "
@@ -65,6 +69,9 @@ def finite_in(values: NDArray[np.float32], fmt: str, what: str) -> NDArray[np.fl
         )
     if fmt != "float32" and not np.array_equal(round_to(values, fmt), values):
         raise WeightError(f"{what} holds values that {fmt} cannot represent; round them first (formats.round_to)")
+    if owned and values.flags.c_contiguous and values.flags.aligned and values.base is None:
+        values.flags.writeable = False
+        return values
     return frozen(values)
 
 

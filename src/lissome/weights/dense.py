@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,16 +15,18 @@ from lissome.weights.formats import ITEMSIZE, check_format
 class Dense:
     """Values of any shape, float32, each exactly representable in `format`.
 
+    They are copied, unless `owned` says that nobody else keeps or will change the array, which is then frozen.
     Raises WeightError for NaN, infinity or a value the format cannot hold.
     """
 
     values: NDArray[np.float32]
     format: str = "float32"
+    owned: InitVar[bool] = False
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, owned: bool) -> None:
         check_format(self.format)
         check_shape(np.shape(self.values), "a dense weight")
-        object.__setattr__(self, "values", finite_in(self.values, self.format, "a dense weight"))
+        object.__setattr__(self, "values", finite_in(self.values, self.format, "a dense weight", owned=owned))
 
     @property
     def shape(self) -> tuple[int, ...]:

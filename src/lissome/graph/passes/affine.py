@@ -17,7 +17,7 @@ _Vector: TypeAlias = NDArray[np.float64]
 _LAYERS: Final = ("Conv", "ConvTranspose", "Gemm")
 
 
-def fold_batch_norm(graph: Graph, values: Values) -> tuple[Graph, Values]:
+def fold_batch_norm(graph: Graph, values: Values, *, in_place: bool = False) -> tuple[Graph, Values]:
     """Fold BatchNormalization, and products, quotients, sums and differences with one constant a channel, into the
     Conv, ConvTranspose or Gemm before them.
 
@@ -26,11 +26,12 @@ def fold_batch_norm(graph: Graph, values: Values) -> tuple[Graph, Values]:
     weight or result is also used elsewhere.
 
     Per channel, s = scale / sqrt(variance + epsilon), weight' = weight × s and bias' = (bias − mean) × s + offset,
-    computed in float64 and rounded once.
+    computed in float64 and rounded once. in_place: the arrays of weights are changed where they lie.
     """
     folding = _Folding(graph, values)
     for node in graph.nodes:
         folding.take(node)
+    folding.scale(in_place=in_place)
     nodes = tuple(folding.nodes.values())
     used = dict.fromkeys(name for node in nodes for name in node.inputs if name)
     used.update(dict.fromkeys(graph.outputs))
@@ -48,14 +49,15 @@ class _Folding:
         self.uses = Counter(name for node in graph.nodes for name in node.inputs)
         self.uses.update(graph.outputs)
         self.names = Names((*graph.parameters, *self.values, *self.uses))
-        self.exact: dict[str, _Vector] = {}  # weights and biases that were folded into, before rounding
+        self.exact: dict[str, _Vector] = {}  # biases that were folded into, before rounding
+        self.factors: dict[str, tuple[_Vector, int]] = {}  # of weights that are folded into, and along which axis
 
     def take(self, node: Node) -> None:
         layer = next((self.nodes[name] for name in node.inputs if name in self.nodes), None)
         if layer is None or not self._owns(layer):
             self.nodes[node.outputs[0]] = node
             return
-        weight = self._value(layer.inputs[1])
+        weight = self.values[layer.inputs[1]]
         axis = _channel_axis(layer)
         affine = self._affine(node, layer, weight.shape[axis], 2 if layer.op == "Gemm" else weight.ndim)
         if affine is None:
@@ -67,12 +69,22 @@ class _Folding:
         if not bias_name:
             bias_name = self.names.fresh(f"{weight_name.rpartition('.')[0] or weight_name}.bias")
             self.uses[bias_name] = 1
-        spread = [-1 if i == axis else 1 for i in range(weight.ndim)]
-        self._keep(weight_name, weight * factor.reshape(spread))
+        before = self.factors[weight_name][0] if weight_name in self.factors else np.float64(1)
+        self.factors[weight_name] = before * factor, axis
         self._keep(bias_name, bias * factor + shift)
         del self.nodes[layer.outputs[0]]
         inputs = (layer.inputs[0], weight_name, bias_name)
         self.nodes[node.outputs[0]] = replace(layer, inputs=inputs, outputs=node.outputs)
+
+    def scale(self, *, in_place: bool) -> None:
+        """Multiply the weights by their factors, in float64 and rounded once."""
+        viewed = {id(value.base) for value in self.values.values() if value.base is not None}
+        for name, (factor, axis) in self.factors.items():
+            weight = self.values[name]
+            spread = factor.reshape([-1 if i == axis else 1 for i in range(weight.ndim)])
+            alone = weight.flags.writeable and weight.base is None and id(weight) not in viewed
+            scaled = weight if in_place and alone else np.empty_like(weight)
+            self.values[name] = np.multiply(weight, spread, out=scaled, dtype=np.float64, casting="same_kind")
 
     def _owns(self, layer: Node) -> bool:
         """Whether the node is a layer that feeds one node only, and owns its weights, all of them known."""
@@ -119,7 +131,8 @@ class _Folding:
         return np.broadcast_to(value.reshape(-1), (channels,))
 
     def _value(self, name: str) -> _Vector:
-        return self.exact.get(name, self.values[name].astype(np.float64))
+        found = self.exact.get(name)
+        return self.values[name].astype(np.float64) if found is None else found
 
     def _keep(self, name: str, value: _Vector) -> None:
         self.exact[name], self.values[name] = value, value.astype(np.float32)

@@ -6,13 +6,16 @@ claimed place and the file's real size agree: nothing is allocated by a header's
 
 from __future__ import annotations
 
+import contextlib
+import io
 import math
 import operator
 import os
 import stat
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 import onnx
@@ -21,6 +24,7 @@ from numpy.typing import NDArray
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper
 
 from lissome.errors import FormatError, GraphError
+from lissome.interchange.onnx.stripped import Region, strip
 
 OLDEST, NEWEST = 11, 28  # operator sets that are read
 MAX_BYTES: Final = 2**31 - 1  # of a protobuf message
@@ -42,24 +46,49 @@ _ITEMSIZE: Final[Mapping[int, int]] = {
 REALS: Final = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16)
 
 
-def read(source: str | os.PathLike[str] | bytes) -> tuple[ModelProto, Path | None]:
-    """The model of a file or of bytes, and the folder where its external data may lie.
+@dataclass(frozen=True)
+class Model:
+    """A model whose larger initialisers' numbers are still in its file. folder: where its external data may lie."""
+
+    proto: ModelProto
+    folder: Path | None
+    file: BinaryIO
+    regions: Mapping[int, Region]
+
+    def initialisers(self) -> Iterator[tuple[str, NDArray[Any]]]:
+        """Name and values of each, read as it is asked for."""
+        for number, tensor in enumerate(self.proto.graph.initializer):
+            region = self.regions.get(number)
+            yield tensor.name, array(tensor, self.folder, None if region is None else (self.file, region))
+
+
+@contextlib.contextmanager
+def read(source: str | os.PathLike[str] | bytes) -> Iterator[Model]:
+    """The model of a file or of bytes; what is left in the file can be read while the context lasts.
 
     Raises FormatError for what is no ONNX model, OSError for a file that cannot be read.
     """
     if isinstance(source, bytes | bytearray | memoryview):
-        name, folder, data = "<bytes>", None, bytes(source)
-    else:
-        path = Path(source)
-        name, folder = os.fspath(source), path.resolve().parent
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
-            raise FormatError(f"{name}: a device or a pipe, not a regular file")
-        if status.st_size > MAX_BYTES:
-            raise FormatError(
-                f"{name}: {status.st_size:,} bytes; a model of more than 2 GiB has its data in files beside it"
-            )
-        data = path.read_bytes()
+        yield _parse("<bytes>", None, io.BytesIO(source), len(source))
+        return
+    path, name = Path(source), os.fspath(source)
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+        raise FormatError(f"{name}: a device or a pipe, not a regular file")
+    if status.st_size > MAX_BYTES:
+        raise FormatError(
+            f"{name}: {status.st_size:,} bytes; a model of more than 2 GiB has its data in files beside it"
+        )
+    with path.open("rb") as file:
+        yield _parse(name, path.resolve().parent, file, status.st_size)
+
+
+def _parse(name: str, folder: Path | None, file: BinaryIO, size: int) -> Model:
+    stripped = strip(file, size)
+    data, regions = stripped or (b"", {})
+    if stripped is None:
+        file.seek(0)
+        data = file.read(size)
     model = ModelProto()
     try:
         model.ParseFromString(data)
@@ -70,7 +99,7 @@ def read(source: str | os.PathLike[str] | bytes) -> tuple[ModelProto, Path | Non
     for text in _texts(model.graph):
         if not isinstance(text, str):  # protobuf gives bytes that are no UTF-8 as they are
             raise FormatError(f"{name}: a name in it is no UTF-8 text: {bytes(text[:40])!r}")
-    return model, folder
+    return Model(model, folder, file, regions)
 
 
 def _texts(graph: GraphProto) -> Iterator[Any]:
@@ -98,8 +127,11 @@ def opset(model: ModelProto) -> int:
     return int(versions[0])
 
 
-def array(tensor: TensorProto, folder: Path | None) -> NDArray[Any]:
-    """The values of a tensor. Raises FormatError for an unknown data type, or data that do not fit its shape."""
+def array(tensor: TensorProto, folder: Path | None, region: tuple[BinaryIO, Region] | None = None) -> NDArray[Any]:
+    """The values of a tensor. region: where its raw data are, when they are not in it.
+
+    Raises FormatError for an unknown data type, or data that do not fit its shape.
+    """
     what, shape = f"tensor {tensor.name!r}", tuple(tensor.dims)
     if tensor.data_type not in _ITEMSIZE:
         kind = next((name for name, value in TensorProto.DataType.items() if value == tensor.data_type), "unknown")
@@ -108,19 +140,33 @@ def array(tensor: TensorProto, folder: Path | None) -> NDArray[Any]:
         raise FormatError(f"{what} has shape {shape}; extents are not negative, and there are at most 8")
     wanted = math.prod(shape) * _ITEMSIZE[tensor.data_type]
     if tensor.data_location == TensorProto.EXTERNAL:
-        raw = _external(tensor, folder, wanted)
-        dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
-        return np.frombuffer(raw, dtype=np.dtype(dtype).newbyteorder("<")).reshape(shape).astype(dtype, copy=False)
-    if tensor.HasField("raw_data") and len(tensor.raw_data) != wanted:
-        raise FormatError(f"{what} has {len(tensor.raw_data):,} bytes of data, where shape {shape} needs {wanted:,}")
+        with _external(tensor, folder, wanted) as (file, start):
+            return _numbers(tensor, file, start)
+    length = region[1].length if region else len(tensor.raw_data) if tensor.HasField("raw_data") else wanted
+    if length != wanted:
+        raise FormatError(f"{what} has {length:,} bytes of data, where shape {shape} needs {wanted:,}")
+    if region:
+        return _numbers(tensor, region[0], region[1].start)
     try:
         return np.asarray(numpy_helper.to_array(tensor)).reshape(shape)
     except (ValueError, TypeError, OverflowError) as error:
         raise FormatError(f"{what} of shape {shape} has other data than its type and shape say: {error}") from None
 
 
-def _external(tensor: TensorProto, folder: Path | None, wanted: int) -> bytes:
-    """The bytes of a tensor that lie in a file of their own."""
+def _numbers(tensor: TensorProto, file: BinaryIO, start: int) -> NDArray[Any]:
+    """As many values as the tensor's shape says, from `start` on in a file that has been found to have them."""
+    dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type))
+    stored = dtype.newbyteorder("<")
+    values = np.empty(tuple(tensor.dims), dtype if stored == dtype else stored)
+    file.seek(start)
+    if file.readinto(values.reshape(-1).view(np.uint8)) != values.nbytes:  # type: ignore[attr-defined]
+        raise FormatError(f"tensor {tensor.name!r}: the file of its data became shorter while it was read")
+    return values.astype(dtype, copy=False)
+
+
+@contextlib.contextmanager
+def _external(tensor: TensorProto, folder: Path | None, wanted: int) -> Iterator[tuple[BinaryIO, int]]:
+    """The file of a tensor's data, and where in it they begin."""
     what = f"tensor {tensor.name!r}"
     entries = {str(entry.key): str(entry.value) for entry in tensor.external_data}
     location = entries.get("location", "")
@@ -146,13 +192,9 @@ def _external(tensor: TensorProto, folder: Path | None, wanted: int) -> bytes:
                     f"{what} needs {wanted:,} bytes; its data are said to be {length:,} bytes from {offset:,} on of "
                     f"{location[:80]!r}, which has {status.st_size:,}"
                 )
-            file.seek(offset)
-            data = file.read(wanted)
+            yield file, offset
     except OSError as error:
         raise FormatError(f"{what} has its data in {location[:80]!r}: {error.strerror or error}") from None
-    if len(data) != wanted:
-        raise FormatError(f"{what}: its data file {location[:80]!r} became shorter while it was read")
-    return data
 
 
 def attributes(node: NodeProto, folder: Path | None) -> dict[str, Any]:

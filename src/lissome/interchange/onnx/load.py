@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -28,17 +28,30 @@ BATCHES: Final = (2, 3)  # none is 1, which broadcasts
 def load(
     source: str | os.PathLike[str] | bytes, shapes: Mapping[str, tuple[Extent, ...]], constants: Mapping[str, ArrayLike]
 ) -> Network:
-    """What `from_onnx` does."""
-    model, folder = files.read(source)
-    known = {name: np.asarray(value) for name, value in constants.items()}
-    origin = model_source(model, folder, shapes, known)
+    """What `from_onnx` does. Each weight is read once, into the array that the network keeps."""
+    known = {name: np.array(value) for name, value in constants.items()}
+    with files.read(source) as model:
+        origin = model_source(model, shapes, known)
+    return _network(_translated(origin))
+
+
+@dataclass(frozen=True)
+class _Model:
+    """A graph and the values of its parameters; codes: of those that are codes, as Translation.coded."""
+
+    graph: Graph
+    values: Mapping[str, NDArray[Any]]
+    codes: Mapping[str, tuple[NDArray[Any], NDArray[np.float32]]]
+
+
+def _translated(origin: Source) -> _Model:
     if any("N" in spec.shape for spec in origin.inputs):
         walks = [_walk(origin, batch) for batch in BATCHES]
         nodes = _for_any_batch(*walks)
     else:
         walks = [_walk(origin, 1)]
         nodes = tuple(walks[0].nodes)
-    return _network(origin, nodes, walks)
+    return _model(origin, nodes, walks)
 
 
 def _walk(source: Source, batch: int) -> Translation:
@@ -80,8 +93,8 @@ def _fixed(node: Node, why: str) -> GraphError:
     )
 
 
-def _network(source: Source, nodes: tuple[Node, ...], walks: Sequence[Translation]) -> Network:
-    """The graph and its weights: of what is known, what the nodes read."""
+def _model(source: Source, nodes: tuple[Node, ...], walks: Sequence[Translation]) -> _Model:
+    """The graph, and of what is known what the nodes read."""
     values = walks[0].values
     outputs = tuple(value.name for value in source.graph.output)
     read = {name for node in nodes for name in node.inputs}
@@ -91,38 +104,65 @@ def _network(source: Source, nodes: tuple[Node, ...], walks: Sequence[Translatio
     for name in used:
         if name in fed:
             raise GraphError(f"input {name!r} is a constant too")
+        if not values[name].size:
+            raise GraphError(
+                f"the constant {name!r} has shape {values[name].shape}: a tensor of no elements cannot be run"
+            )
         for walk in walks[1:]:
             if walk.values[name] is not values[name] and not np.array_equal(walk.values[name], values[name]):
                 raise GraphError(
                     f"the constant {name!r} depends on the batch; fix the batch of every input: shapes={{…}}"
                 )
-    weights = {name: coded(name, values[name], walks[0].coded.get(name)) for name in used}
-    free = {name: weight.values for name, weight in weights.items() if isinstance(weight, Dense)}
-    extents = {name: weight.shape for name, weight in weights.items()}
-    graph, changed = simplify(Graph(nodes, inputs, outputs, tuple(used)), free, extents)
-    return Network(graph, {name: _kept(name, weights, changed) for name in graph.parameters})
+    graph = Graph(nodes, inputs, outputs, tuple(used))
+    return _Model(graph, {name: values[name] for name in used}, walks[0].coded)
 
 
-def _kept(name: str, weights: Mapping[str, CodedWeight], changed: Values) -> CodedWeight:
+def _network(model: _Model) -> Network:
+    """The simplified graph and its weights."""
+    stored = {
+        name: coded(name, value, model.codes.get(name))
+        for name, value in model.values.items()
+        if _is_stored(model, name)
+    }
+    free = {name: weight.values for name, weight in stored.items() if isinstance(weight, Dense)}
+    free |= _private({name: value for name, value in model.values.items() if name not in stored})
+    extents = {name: value.shape for name, value in model.values.items()}
+    with np.errstate(all="ignore"):  # what is not finite in the end is an error then
+        graph, changed = simplify(model.graph, free, extents, in_place=True)
+    return Network(graph, {name: _kept(name, stored, changed) for name in graph.parameters})
+
+
+def _is_stored(model: _Model, name: str) -> bool:
+    """Whether a weight is kept as the codes, halves or bfloat16 that the model has."""
+    return name in model.codes or model.values[name].dtype.name in ("float16", "bfloat16")
+
+
+def _private(values: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
+    """Each value as a float32 array that shares its memory with no other: itself, where that is so already."""
+    found: dict[str, NDArray[np.float32]] = {}
+    taken: set[int] = set()
+    for name, value in values.items():
+        alone = value.dtype == np.float32 and value.flags.c_contiguous and value.base is None and id(value) not in taken
+        taken.add(id(value))
+        with np.errstate(over="ignore"):
+            found[name] = value if alone and value.flags.writeable else np.array(value, np.float32)
+    return found
+
+
+def _kept(name: str, stored: Mapping[str, CodedWeight], changed: Values) -> CodedWeight:
     """The weight as it was stored, or as a rewrite of the graph left it."""
-    weight = weights.get(name)
+    weight = stored.get(name)
     if weight is not None and (not isinstance(weight, Dense) or changed[name] is weight.values):
         return weight
     try:
-        return Dense(changed[name])
+        return Dense(changed[name], owned=True)
     except WeightError as error:
         raise WeightError(f"weight {name!r}: {error}") from None
 
 
 def coded(name: str, value: NDArray[Any], codes: tuple[NDArray[Any], NDArray[np.float32]] | None = None) -> CodedWeight:
-    """A weight as it is stored: codes where it had them, halves and bfloat16 as what they are, all else float32."""
-    if not value.size:
-        raise GraphError(f"the constant {name!r} has shape {value.shape}: a tensor of no elements cannot be run")
+    """A weight as it is stored: codes where it had them, else halves or bfloat16."""
     try:
-        if codes is not None:
-            return Codebook(*codes)
-        with np.errstate(over="ignore"):
-            real = value.astype(np.float32)
-        return Dense(real, str(value.dtype) if value.dtype.name in ("float16", "bfloat16") else "float32")
+        return Codebook(*codes) if codes is not None else Dense(value.astype(np.float32), value.dtype.name, owned=True)
     except WeightError as error:
         raise WeightError(f"weight {name!r}: {error}") from None

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto
+from onnx import GraphProto, NodeProto, ValueInfoProto
 
 from lissome.errors import GraphError, UnsupportedShape
 from lissome.graph import shapes
@@ -244,20 +244,19 @@ def _read_names(graph: GraphProto) -> Counter[str]:
 
 
 def model_source(
-    model: ModelProto,
-    folder: Path | None,
+    model: files.Model,
     shapes_given: Mapping[str, tuple[Extent, ...]],
     constants: Mapping[str, NDArray[Any]],
 ) -> Source:
     """Inputs and initialisers of a model. Raises GraphError for names that the model does not have or has twice."""
-    graph = model.graph
+    graph = model.proto.graph
     if graph.sparse_initializer:
         raise UnsupportedShape(f"{len(graph.sparse_initializer)} initialisers are sparse tensors, which are not read")
     values: dict[str, NDArray[Any]] = {}
-    for tensor in graph.initializer:
-        if tensor.name in values:
-            raise GraphError(f"initialiser {tensor.name!r} is given twice")
-        values[tensor.name] = files.array(tensor, folder)
+    for name, value in model.initialisers():
+        if name in values:
+            raise GraphError(f"initialiser {name!r} is given twice")
+        values[name] = value
     declared = [value.name for value in graph.input]
     if len(set(declared)) != len(declared):
         raise GraphError(f"an input is declared twice: {declared}")
@@ -266,6 +265,5 @@ def model_source(
             raise GraphError(f"{what} names {sorted(given - set(declared))}; the model's inputs are {declared}")
     values |= {name: np.asarray(value) for name, value in constants.items()}
     fed = [value for value in graph.input if value.name not in values]
-    return Source(
-        graph, files.opset(model), folder, tuple(spec(value, shapes_given.get(value.name)) for value in fed), values
-    )
+    specs = tuple(spec(value, shapes_given.get(value.name)) for value in fed)
+    return Source(graph, files.opset(model.proto), model.folder, specs, values)

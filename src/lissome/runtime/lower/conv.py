@@ -28,7 +28,8 @@ def conv(planner: Planner, node: Node) -> None:
     else:
         algorithm, why = choose(layer, f"node {node.name!r}", asked)
     kernel = algorithm.kernel(planner.isa)
-    packed = planner.packed((name, kernel, replace(shape, n=1)), lambda: algorithm.pack(weight, shape, kernel))
+    key = (name, kernel, replace(shape, n=1))
+    packed = planner.packed_weight(name, key, lambda weight: algorithm.pack(weight, shape, kernel))
     bias = kernels.to_vector(planner.net.weights[node.inputs[2]]) if len(node.inputs) > 2 and node.inputs[2] else None
     work = int(shape.macs * layer.density) if algorithm.sparse else shape.macs
     why = f"{why}; {shape.p}x{shape.q} outputs"

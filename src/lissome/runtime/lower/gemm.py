@@ -14,6 +14,7 @@ from lissome.graph.conv_shape import GemmShape, Shape
 from lissome.graph.ir import Node
 from lissome.runtime import kernels, nest
 from lissome.runtime.lower.elementwise import arithmetic
+from lissome.runtime.native import native
 from lissome.runtime.step import Step
 from lissome.weights import CodedWeight, Dense
 
@@ -76,8 +77,13 @@ def linear(planner: Planner, node: Node, ends: tuple[str, str], rows: int, weigh
     n, k = coded.shape if transposed else coded.shape[::-1]
     shape, left = GemmShape(rows, n, k), planner.density(node.inputs[1])
     choice = kernels.choose_gemm(shape, left, planner.isa)
-    key = (node.inputs[1], transposed, attributes.real(node, "alpha", 1.0), "sell" if choice.sparse else choice.kernel)
-    packed = planner.packed(key, lambda: kernels.pack_gemm(coded, shape, choice, transposed=transposed))
+    name, scale = node.inputs[1], attributes.real(node, "alpha", 1.0)
+    key = (name, transposed, scale, "sell" if choice.sparse else choice.kernel)
+
+    def pack(coded: CodedWeight) -> native.Packed:
+        return kernels.pack_gemm(coded, shape, choice, transposed=transposed)
+
+    packed = planner.packed_weight(name, key, pack) if scale == 1 else planner.packed(key, lambda: pack(coded))
     work = int(shape.macs * left) if choice.sparse else shape.macs
     inputs, outputs = ends[:1], ends[1:]
     step = Step((node.name,), node.op, choice.kernel, choice.why, inputs, outputs, shape.values())
