@@ -21,7 +21,7 @@ constexpr int kMaxVectors = 4;
 constexpr int kPixels[kMaxVectors + 1] = {0, 12, 12, 8, 6};
 #else
 constexpr int kMaxVectors = 4;
-constexpr int kPixels[kMaxVectors + 1] = {0, 8, 6, 4, 3};  // 16 registers
+constexpr int kPixels[kMaxVectors + 1] = {0, 12, 6, 4, 3};  // 16 registers
 #endif
 
 // The same pointer, of which the compiler knows nothing: or it would keep inputs that the next channel reads again in

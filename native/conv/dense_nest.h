@@ -170,51 +170,80 @@ static int64_t nest_tasks(const Shape& shape, int) {
     return l.s.n * l.s.groups * l.k_tiles * l.p_tiles * l.q_tiles;
 }
 
+// One task: panels of a group in an image, output rows, and the register blocks of a row from column `left` on, `wide`
+// pixels each and the first of them one more.
+struct Tile {
+    int64_t image, group;
+    Range panels, rows;
+    int64_t left, count, wide, wider;
+
+    Range block(int64_t i) const {
+        const int64_t first = left + i * wide + least(i, wider);
+        return {first, first + wide + (i < wider ? 1 : 0)};
+    }
+};
+
+template <int kBlock>
+static Tile tile_of(const Call& call, const Layer& l, int64_t task) {
+    const ConvSchedule& t = l.tiles;
+    const int64_t space = l.p_tiles * l.q_tiles;
+    const int64_t outer = task / (space * l.k_tiles), inner = task % (space * l.k_tiles);
+    const bool weight_first = static_cast<LoopOrder>(t.order) == LoopOrder::weight;
+    const int64_t k = weight_first ? inner / space : inner % l.k_tiles;
+    const int64_t at = weight_first ? inner % space : inner / l.k_tiles;
+    Tile tile;
+    tile.image = outer / l.s.groups;
+    tile.group = outer % l.s.groups;
+    tile.panels = {k * t.tile_k, least(l.panels, (k + 1) * t.tile_k)};
+    tile.rows = {at / l.q_tiles * t.tile_p, least(l.s.p, (at / l.q_tiles + 1) * t.tile_p)};
+    tile.left = at % l.q_tiles * t.tile_q;
+    const int64_t width = least(t.tile_q, l.s.q - tile.left);
+    const Panel first = panel_of<kBlock>(call, l, tile.image, tile.group, tile.panels.begin);
+    tile.count = ceil_div(width, least(t.pixels, first.table->widest));
+    tile.wide = width / tile.count;
+    tile.wider = width % tile.count;
+    return tile;
+}
+
+template <int kBlock>
+static void inputs_stay(const Call& call, const Layer& l, const Tile& tile) {
+    for (int64_t i = 0; i < (tile.rows.end - tile.rows.begin) * tile.count; ++i) {
+        for (int64_t c = 0; c < l.blocks; c += l.tiles.tile_c) {
+            for (int64_t number = tile.panels.begin; number < tile.panels.end; ++number) {
+                const Panel panel = panel_of<kBlock>(call, l, tile.image, tile.group, number);
+                const Range part{c, least(l.blocks, c + l.tiles.tile_c)};
+                const Row row = row_of(call, l, panel, part, tile.rows.begin + i / tile.count);
+                pixels(l, row, tile.block(i % tile.count));
+            }
+        }
+    }
+}
+
+template <int kBlock>
+static void weights_stay(const Call& call, const Layer& l, const Tile& tile, int64_t tile_c) {
+    for (int64_t number = tile.panels.begin; number < tile.panels.end; ++number) {
+        const Panel panel = panel_of<kBlock>(call, l, tile.image, tile.group, number);
+        for (int64_t c = 0; c < l.blocks; c += tile_c) {
+            for (int64_t p = tile.rows.begin; p < tile.rows.end; ++p) {
+                const Row row = row_of(call, l, panel, {c, least(l.blocks, c + tile_c)}, p);
+                for (int64_t i = 0; i < tile.count; ++i) {
+                    pixels(l, row, tile.block(i));
+                }
+            }
+        }
+    }
+}
+
 template <int kBlock>
 static void run_nest(const Call& call, int64_t begin, int64_t end, int) {
     const Layer l = layer_of<kBlock>(*call.shape);
-    const ConvSchedule& t = l.tiles;
-    const bool weight_first = static_cast<LoopOrder>(t.order) == LoopOrder::weight;
-    const bool input_first = static_cast<LoopOrder>(t.order) == LoopOrder::input;
-    const int64_t tile_c = static_cast<LoopOrder>(t.order) == LoopOrder::output ? l.blocks : t.tile_c;
-    const int64_t space = l.p_tiles * l.q_tiles;
+    const LoopOrder order = static_cast<LoopOrder>(l.tiles.order);
     for (int64_t task = begin; task < end; ++task) {
-        const int64_t outer = task / (space * l.k_tiles), inner = task % (space * l.k_tiles);
-        const int64_t k = weight_first ? inner / space : inner % l.k_tiles;
-        const int64_t at = weight_first ? inner % space : inner / l.k_tiles;
-        const Range panels{k * t.tile_k, least(l.panels, (k + 1) * t.tile_k)};
-        const Range rows{at / l.q_tiles * t.tile_p, least(l.s.p, (at / l.q_tiles + 1) * t.tile_p)};
-        const int64_t left = at % l.q_tiles * t.tile_q, width = least(t.tile_q, l.s.q - left);
-        const auto panel = [&](int64_t i) {
-            return panel_of<kBlock>(call, l, outer / l.s.groups, outer % l.s.groups, i);
-        };
-        const int64_t count = ceil_div(width, least(t.pixels, panel(panels.begin).table->widest));
-        const int64_t wide = width / count, wider = width % count;  // register blocks, and how many have a pixel more
-        const auto block_at = [&](int64_t i) {
-            const int64_t first = left + i * wide + least(i, wider);
-            return Range{first, first + wide + (i < wider ? 1 : 0)};
-        };
-        if (input_first) {
-            for (int64_t i = 0; i < (rows.end - rows.begin) * count; ++i) {
-                for (int64_t c = 0; c < l.blocks; c += tile_c) {
-                    for (int64_t number = panels.begin; number < panels.end; ++number) {
-                        const Range part{c, least(l.blocks, c + tile_c)};
-                        pixels(l, row_of(call, l, panel(number), part, rows.begin + i / count), block_at(i % count));
-                    }
-                }
-            }
-            continue;
-        }
-        for (int64_t number = panels.begin; number < panels.end; ++number) {
-            const Panel of = panel(number);
-            for (int64_t c = 0; c < l.blocks; c += tile_c) {
-                for (int64_t p = rows.begin; p < rows.end; ++p) {
-                    const Row row = row_of(call, l, of, {c, least(l.blocks, c + tile_c)}, p);
-                    for (int64_t i = 0; i < count; ++i) {
-                        pixels(l, row, block_at(i));
-                    }
-                }
-            }
+        const Tile tile = tile_of<kBlock>(call, l, task);
+        if (order == LoopOrder::input) {
+            inputs_stay<kBlock>(call, l, tile);
+        } else {
+            weights_stay<kBlock>(call, l, tile, order == LoopOrder::output ? l.blocks : l.tiles.tile_c);
         }
     }
 }

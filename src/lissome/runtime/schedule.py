@@ -14,10 +14,9 @@ from lissome.graph.conv_shape import ConvShape
 #: loop orders: what stays near while the rest streams past (native/core/schedule.h)
 OUTPUT, WEIGHT, INPUT = 0, 1, 2
 #: pixels of a register block with 1, 2, 3 and 4 vectors of outputs, as in native/conv/block.h
-PIXELS: Final = {"avx512": (14, 14, 9, 6), "neon": (12, 12, 8, 6), "avx2": (8, 6, 4, 3), "scalar": (8, 6, 4, 3)}
+PIXELS: Final = {"avx512": (14, 14, 9, 6), "neon": (12, 12, 8, 6), "avx2": (12, 6, 4, 3), "scalar": (12, 6, 4, 3)}
 #: sums that a processor needs in flight so that none waits for another
-CHAINS: Final = {"avx512": 4, "neon": 8, "avx2": 8, "scalar": 4}
-FIRST_CACHE: Final = 24 * 1024  # bytes of a panel's tile where registers are few and weights are read often
+CHAINS: Final = {"avx512": 4, "neon": 8, "avx2": 9, "scalar": 4}
 SECOND_CACHE: Final = 512 * 1024  # bytes of weights, or twice the bytes of inputs, that stay in a core's own cache
 TASKS: Final = 16  # at least, where a layer can be cut into as many: threads then finish together
 
@@ -61,12 +60,10 @@ def default(shape: ConvShape, lanes: int, isa: str, block: int) -> Schedule:
         vectors=vectors,
         pixels=pixels,
         tile_k=panels if few else max(1, SECOND_CACHE // panel_bytes),
-        tile_c=_tile_c(math.ceil(channels / block), panel_bytes, isa),
+        tile_c=_tile_c(math.ceil(channels / block), panel_bytes),
         tile_p=min(p, room) if p > 1 else 1,
         tile_q=q if p > 1 else min(q, max(4 * pixels, room // pixels * pixels)),
     )
-    if isa != "avx512" and schedule.tile_c * block < channels:
-        schedule = replace(schedule, order=WEIGHT)
     return _cut(schedule, p, q, panels, shape.groups * shape.n)
 
 
@@ -84,17 +81,14 @@ def _slots(q: int, outputs: int, vectors: int, isa: str) -> float:
     for pixels, blocks in ((q // count, count - q % count), (q // count + 1, q % count)):
         for wide, panels in ((vectors, outputs // vectors), (outputs % vectors, 1)):
             if wide and pixels:
-                loads = pixels + wide
-                waits = (0.25 if isa == "avx512" else 0.5) * loads + 0.2 * wide
-                total += blocks * panels * (max(pixels * wide, loads, CHAINS[isa]) + waits)
+                waits = 0.5 * wide + 0.2 * pixels  # weights come from further away than inputs
+                total += blocks * panels * (max(pixels * wide, pixels + wide, CHAINS[isa]) + waits)
     return total
 
 
-def _tile_c(blocks: int, panel_bytes: int, isa: str) -> int:
-    """Input blocks whose weights stay in the second cache, or in the first where registers are few."""
-    limit = SECOND_CACHE if isa == "avx512" else FIRST_CACHE
-    pieces = min(blocks, math.ceil(panel_bytes / limit))
-    return math.ceil(blocks / pieces)
+def _tile_c(blocks: int, panel_bytes: int) -> int:
+    """Input blocks whose weights stay in the second cache."""
+    return math.ceil(blocks / min(blocks, math.ceil(panel_bytes / SECOND_CACHE)))
 
 
 def _cut(schedule: Schedule, p: int, q: int, panels: int, planes: int) -> Schedule:
