@@ -13,6 +13,7 @@ namespace lissome {
 
 using Floats = nanobind::ndarray<const float, nanobind::ndim<1>, nanobind::c_contig, nanobind::device::cpu>;
 using Codes = nanobind::ndarray<const uint8_t, nanobind::ndim<1>, nanobind::c_contig, nanobind::device::cpu>;
+using Bytes = nanobind::ndarray<const int8_t, nanobind::ndim<1>, nanobind::c_contig, nanobind::device::cpu>;
 using Positions = nanobind::ndarray<const int64_t, nanobind::ndim<1>, nanobind::c_contig, nanobind::device::cpu>;
 using Extents16 = std::array<int64_t, 16>;
 

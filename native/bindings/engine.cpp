@@ -75,8 +75,14 @@ void bind_builder(nb::module_& m) {
     nb::class_<Builder>(m, "Builder", "Collects the tensors and steps of a Program.")
         .def(nb::init<>())
         .def(
-            "arena", [](Builder& b, int64_t elements, int64_t at) { return b.add_tensor(Place::arena, elements, at); },
-            nb::arg("elements"), nb::arg("offset"), "A tensor in the arena, at a byte offset that 64 divides.")
+            "arena",
+            [](Builder& b, int64_t elements, int64_t at, int64_t width) {
+                const int tensor = b.add_tensor(Place::arena, elements, at);
+                b.tensors.back().width = width;
+                return tensor;
+            },
+            nb::arg("elements"), nb::arg("offset"), nb::arg("width") = 4,
+            "A tensor in the arena, at a byte offset that 64 divides, of floats (width 4) or uint8 codes (1).")
         .def(
             "input", [](Builder& b, int64_t elements, int64_t at) { return b.add_tensor(Place::input, elements, at); },
             nb::arg("elements"), nb::arg("number"), "The number-th input.")

@@ -4,6 +4,7 @@
 #include <nanobind/stl/array.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/shared_ptr.h>
+#include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
@@ -11,7 +12,9 @@
 
 #include "bindings/arrays.h"
 #include "conv/pack.h"
+#include "executor/program.h"
 #include "gemm/pack.h"
+#include "integer/pack.h"
 #include "movement/pack.h"
 
 namespace nb = nanobind;
@@ -121,6 +124,18 @@ void bind_packers(nb::module_& m) {
         nb::arg("weight"), nb::arg("conv"), nb::arg("block"), nb::arg("lanes"), nb::arg("vectors"),
         nb::arg("depthwise"),
         "A dense filter bank in panels of `vectors` vectors of outputs, for inputs in blocks of `block` channels.");
+    m.def(
+        "pack_bytes",
+        [](const std::string& kernel, const Bytes& weight, const Extents16& conv, int64_t vectors, int64_t x_zero,
+           const Positions& bias, const Floats& scale) {
+            return pack_bytes(span_of(weight), make_conv_shape(conv), bytes_form(find_kernel(kernel)), vectors, x_zero,
+                              span_of(bias), span_of(scale));
+        },
+        nb::arg("kernel"), nb::arg("weight"), nb::arg("conv"), nb::arg("vectors"), nb::arg("x_zero"), nb::arg("bias"),
+        nb::arg("scale"),
+        "An int8 filter bank for this kernel: bias in units of the sums, x_zero the input's code for 0, scale what "
+        "each "
+        "filter's sum is multiplied with. ValueError where a sum may leave int32.");
 }
 
 }  // namespace lissome

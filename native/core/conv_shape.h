@@ -72,6 +72,17 @@ struct RecurrentShape {
     int64_t steps, batch, hidden, units, directions, direction, reverse;
 };
 
+// How uint8_t codes stand for numbers: value = scale · (code − zero). A sum of products is multiplied with its output's
+// factor, rounded to the nearest (ties to even), and kept within low and high, which are what an activation leaves.
+// With a residual r, the result is then (code − zero) · keep + (r − r_zero) · add in float, rounded into the *_sum
+// fields.
+struct CodeShape {
+    int64_t vectors;  // of outputs in a panel of Form::bytes
+    int64_t x_zero, zero, low, high;
+    int64_t r_zero, sum_zero, sum_low, sum_high;
+    float keep, add, scale;
+};
+
 // All makers throw std::invalid_argument for extents that are not positive, contradict each other or overflow.
 // Order of values: the fields in the order of declaration, without p and q, which are derived.
 ConvShape make_conv_shape(const std::array<int64_t, 16>& values);

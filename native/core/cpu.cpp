@@ -19,6 +19,11 @@ Isa best_isa() noexcept {
 }
 
 bool isa_runs(Isa isa) noexcept {
+#if defined(__x86_64__)
+    if (isa == Isa::avx512_vnni) {
+        return best_isa() == Isa::avx512 && __builtin_cpu_supports("avx512vnni");
+    }
+#endif
     const Isa best = best_isa();
     return isa == Isa::scalar || isa == best || (isa == Isa::avx2 && best == Isa::avx512);
 }
@@ -31,6 +36,8 @@ const char* isa_name(Isa isa) noexcept {
             return "avx2";
         case Isa::avx512:
             return "avx512";
+        case Isa::avx512_vnni:
+            return "avx512_vnni";
         case Isa::scalar:
             break;
     }

@@ -3,9 +3,10 @@
 
 namespace lissome {
 
-enum class Isa : int { scalar = 0, neon = 1, avx2 = 2, avx512 = 3 };
+// avx512_vnni: avx512 with dot products of bytes; integer kernels have it beside avx512.
+enum class Isa : int { scalar = 0, neon = 1, avx2 = 2, avx512 = 3, avx512_vnni = 4 };
 
-// The widest instruction set that this build contains and this processor and operating system run.
+// The widest instruction set, extensions apart, that this build contains and this processor and operating system run.
 Isa best_isa() noexcept;
 
 // Whether this processor and operating system run code compiled for `isa`.

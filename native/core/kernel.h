@@ -33,6 +33,13 @@ enum class Op : int {
     lrn,
     product,
     lstm,
+    conv_codes,
+    gemm_codes,
+    pool_codes,
+    add_codes,
+    quantize,
+    dequantize,
+    reorder_codes,
 };
 
 // What a kernel that makes a tensor does to it last. low and high: the bounds of clip; low: the slope of leaky_relu.
@@ -57,6 +64,7 @@ enum class Form : int {
     blocks,    // dense filters in panels of vectors, on blocks of channels (conv/pack.h)
     indices,   // uint32_t in `index`, each below the weight's columns, or kNothing (movement/pack.h)
     weighted,  // the same and as many floats in `dense`
+    bytes,     // int8 filters for dot products of four channels (integer/pack.h); `tile`: bytes that a weight takes
 };
 constexpr uint32_t kNothing = 0xffffffff;
 
@@ -71,6 +79,9 @@ struct WeightView {
     const float* table = nullptr;      // entries values, then zeros to a multiple of 32
     int64_t entries = 0;
     bool wide = false, coded = false;
+    const int8_t* bytes = nullptr;    // bytes: 64-byte aligned
+    const int32_t* offset = nullptr;  // bytes: what each output's sum begins with, in whole vectors
+    const float* scale = nullptr;     // bytes: what each output's sum is multiplied with
 };
 
 struct Shape {
@@ -82,12 +93,15 @@ struct Shape {
     MoveShape move;
     ProductShape product;
     RecurrentShape recurrent;
+    CodeShape codes;
 };
 
 // One node in one run: everything that a kernel may touch.
 struct Call {
     const Shape* shape;
-    const float* in[kMaxInputs];  // nullptr where an optional input is left out; conv: in[1] is added before activation
+    // nullptr where an optional input is left out; conv: in[1] is added before activation. A kernel whose width_in or
+    // width_out is 1 finds uint8_t there.
+    const float* in[kMaxInputs];
     float* out[kMaxOutputs];
     WeightView weights;
     const float* bias;  // one a row of the weight, then zeros to a multiple of 16; or nullptr
@@ -114,9 +128,10 @@ struct Kernel {
     int64_t block_in = 1, block_out = 1;
     bool residual = false;  // conv: whether in[1], of the output's shape and layout, may be given
     bool (*supports)(const Shape& shape) = nullptr;  // which shapes of its operator it does; nullptr: all
-    int64_t tile = 0;                                // Form::winograd: outputs along the edge of a tile
+    int64_t tile = 0;  // Form::winograd: outputs along the edge of a tile; Form::bytes: bytes of a weight
     // Form::blocks: one filter a channel (groups = c = k), and no schedule.
     bool depthwise = false;
+    int64_t width_in = 4, width_out = 4;  // bytes of an element of every input and output: float, or uint8_t codes
 };
 
 // All kernels that this build contains, in one visible list (executor/table.cpp).

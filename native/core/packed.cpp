@@ -47,13 +47,16 @@ WeightView Packed::view() const noexcept {
     view.value = view.coded ? static_cast<const void*>(codes.data()) : values.data();
     view.table = table.data();
     view.entries = entries;
+    view.bytes = bytes_of_filters.data();
+    view.offset = offset.data();
+    view.scale = scale.data();
     return view;
 }
 
 size_t Packed::bytes() const noexcept {
     return 4 * (dense.size() + start.size() + length.size() + row.size() + wide_index.size() + values.size() +
-                table.size()) +
-           2 * narrow_index.size() + codes.size();
+                table.size() + offset.size() + scale.size()) +
+           bytes_of_filters.size() + 2 * narrow_index.size() + codes.size();
 }
 
 PackedPtr pack_rows(std::span<const float> weight, int64_t rows, int64_t columns) {

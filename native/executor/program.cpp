@@ -8,6 +8,7 @@
 #include "conv/pack.h"
 #include "core/threads.h"
 #include "executor/rules.h"
+#include "integer/pack.h"
 
 namespace lissome {
 namespace {
@@ -43,6 +44,15 @@ void check_weights(const Step& step, const WeightExtents& wanted) {
         require(static_cast<int64_t>(w.dense.size()) == floats &&
                     (kernel.depthwise || w.panel == step.shape.schedule.vectors),
                 "weights were packed for other blocks");
+    }
+    if (kernel.form == Form::bytes) {
+        const bool conv = kernel.op == Op::conv_codes;
+        const ConvShape shape = conv ? step.shape.conv : linear_conv(wanted.rows, wanted.columns);
+        require(w.panel == step.shape.codes.vectors && same_filter(w.conv, shape) &&
+                    static_cast<int64_t>(w.bytes_of_filters.size()) == filter_bytes(shape, bytes_form(kernel)),
+                "weights were packed for another layer");
+        const size_t vector = static_cast<size_t>(kernel.block_out);
+        require(w.offset.size() == (static_cast<size_t>(w.rows) + vector - 1) / vector * vector, "of other vectors");
     }
     require(kernel.form != Form::taps || same_filter(w.conv, step.shape.conv), "taps were packed for another input");
     require(step.bias.empty() || (wanted.bias && static_cast<int64_t>(step.bias.size()) == wanted.rows),
@@ -86,12 +96,13 @@ Program::Program(std::vector<Tensor> tensors, std::vector<std::vector<float>> co
         require(bytes >= 0 && bytes < kMaxArena, "a workspace is below 2^46 bytes");
         workspace = std::max(workspace, bytes);
     }
-    arena_bytes_ = workspace_at_ + workspace;
+    arena_bytes_ = workspace_at_ + workspace + static_cast<int64_t>(kAlignment);  // kernels on codes load whole vectors
     arenas_ = std::make_unique<ArenaPool>(static_cast<size_t>(arena_bytes_));
 }
 
 void Program::place_tensors() {
     for (const Tensor& t : tensors_) {
+        require(t.width == 4 || (t.width == 1 && t.place == Place::arena), "only the arena holds codes");
         require(t.elements >= 1 && t.elements < kMaxArena / 4 && t.at >= 0 && t.at < kMaxArena,
                 "a tensor is misplaced");
         if (t.part) {
@@ -100,7 +111,7 @@ void Program::place_tensors() {
         if (t.place == Place::arena) {
             const auto align = static_cast<int64_t>(kAlignment);
             require(t.at % align == 0, "a tensor in the arena is aligned");
-            workspace_at_ = std::max(workspace_at_, (t.at + t.elements * 4 + align - 1) / align * align);
+            workspace_at_ = std::max(workspace_at_, (t.at + t.elements * t.width + align - 1) / align * align);
         } else if (t.place == Place::constant) {
             require(t.at < static_cast<int64_t>(constants_.size()) &&
                         static_cast<int64_t>(constants_[static_cast<size_t>(t.at)].size()) == t.elements,
@@ -127,12 +138,14 @@ void Program::check(const Step& step) const {
     require(inputs >= wanted.required && inputs <= wanted.inputs && outputs == wanted.outputs,
             "a step has as many tensors as its operator takes");
     for (int i = 0; i < inputs; ++i) {
-        require(tensor(step.inputs[static_cast<size_t>(i)]).elements == wanted.in[i],
+        const Tensor& x = tensor(step.inputs[static_cast<size_t>(i)]);
+        require(x.elements == wanted.in[i] && x.width == step.kernel->width_in,
                 "a step reads a tensor of another size");
     }
     for (int i = 0; i < outputs; ++i) {
         const Tensor& y = tensor(step.outputs[static_cast<size_t>(i)]);
-        require(y.elements == wanted.out[i], "a step writes a tensor of another size");
+        require(y.elements == wanted.out[i] && y.width == step.kernel->width_out,
+                "a step writes a tensor of another size");
         require(y.place == Place::arena || y.place == Place::output, "a step writes to the arena or an output");
     }
     check_weights(step, rule.weight(step.shape));
@@ -154,7 +167,7 @@ void Program::run(std::span<const float* const> inputs, std::span<float* const> 
             case Place::arena:
                 break;
         }
-        return reinterpret_cast<float*>(arena->data() + t.at) + t.skip;
+        return reinterpret_cast<float*>(arena->data() + t.at + t.skip * t.width);
     };
     CrewHold crew(threads_);
     using Clock = std::chrono::steady_clock;

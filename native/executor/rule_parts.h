@@ -49,5 +49,6 @@ int64_t reach(const int64_t* dim, const int64_t* stride, int64_t rank);
 const Rule* elementwise_rule(Op op);
 const Rule* axis_rule(Op op);
 const Rule* movement_rule(Op op);
+const Rule* codes_rule(Op op);
 
 }  // namespace lissome

@@ -81,7 +81,7 @@ const Rule& rule_of(Op op) {
         default:
             break;
     }
-    for (const Rule* found : {elementwise_rule(op), axis_rule(op), movement_rule(op)}) {
+    for (const Rule* found : {elementwise_rule(op), axis_rule(op), movement_rule(op), codes_rule(op)}) {
         if (found != nullptr) {
             return *found;
         }

@@ -1,7 +1,28 @@
 // Every kernel in this build. A new kernel is one source file, one line in native/CMakeLists.txt and one line here.
 #include "core/kernel.h"
 
+// Compiled for extensions of an instruction set, too.
+#define LISSOME_EACH_INTEGER(X, isa) \
+    X(isa, add_i8)                   \
+    X(isa, conv_i8_depthwise)        \
+    X(isa, conv_i8_depthwise_f32)    \
+    X(isa, conv_i8_direct)           \
+    X(isa, conv_i8_direct_f32)       \
+    X(isa, conv_i8_first)            \
+    X(isa, conv_i8_first_f32)        \
+    X(isa, dequantize_i8)            \
+    X(isa, gemm_i8)                  \
+    X(isa, gemm_i8_f32)              \
+    X(isa, pool_i8_average)          \
+    X(isa, pool_i8_max)              \
+    X(isa, quantize_i8_block)        \
+    X(isa, quantize_i8_image)        \
+    X(isa, quantize_i8_lanes)        \
+    X(isa, reorder_i8_block)         \
+    X(isa, reorder_i8_plain)
+
 #define LISSOME_EACH_KERNEL(X, isa) \
+    LISSOME_EACH_INTEGER(X, isa)    \
     X(isa, affine_f32)              \
     X(isa, affine_f32_blocked)      \
     X(isa, binary_f32_add)          \
@@ -81,6 +102,11 @@
 #else
 #define LISSOME_EACH_AVX512(X)
 #endif
+#if LISSOME_HAVE_avx512_vnni
+#define LISSOME_EACH_VNNI(X) LISSOME_EACH_INTEGER(X, avx512_vnni)
+#else
+#define LISSOME_EACH_VNNI(X)
+#endif
 #if LISSOME_HAVE_avx2
 #define LISSOME_EACH_AVX2(X) LISSOME_EACH_KERNEL(X, avx2)
 #else
@@ -92,7 +118,8 @@
 #define LISSOME_EACH_NEON(X)
 #endif
 
-#define LISSOME_EACH(X) LISSOME_EACH_AVX512(X) LISSOME_EACH_AVX2(X) LISSOME_EACH_NEON(X) LISSOME_EACH_KERNEL(X, scalar)
+#define LISSOME_EACH(X) \
+    LISSOME_EACH_AVX512(X) LISSOME_EACH_AVX2(X) LISSOME_EACH_NEON(X) LISSOME_EACH_KERNEL(X, scalar) LISSOME_EACH_VNNI(X)
 
 #define LISSOME_DECLARE(isa, kernel) \
     namespace lissome::isa {         \

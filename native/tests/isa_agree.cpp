@@ -285,6 +285,10 @@ void check_kernels() {
         if (!isa_runs(kernel->isa) || kernel->isa == Isa::scalar) {
             continue;
         }
+        if (kernel->width_in == 1 || kernel->width_out == 1) {
+            std::printf("%s: not compared: no program begins or ends in codes\n", kernel->name);
+            continue;
+        }
         if (twin == kernels.end() || kernel->block_in != (*twin)->block_in || kernel->block_out != (*twin)->block_out) {
             std::printf("%s: not compared: it has no scalar twin of the same layout\n", kernel->name);
             continue;
