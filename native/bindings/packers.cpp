@@ -109,13 +109,14 @@ void bind_packers(nb::module_& m) {
     m.def(
         "pack_taps",
         [](const Extents16& conv, const Positions& positions, const std::optional<Floats>& values,
-           const std::optional<Codes>& codes, const std::optional<Floats>& table) {
+           const std::optional<Codes>& codes, const std::optional<Floats>& table, int64_t panel) {
             const ConvShape shape = make_conv_shape(conv);
             const int64_t columns = shape.c / shape.groups * shape.r * shape.s;
-            return pack_taps(source(shape.k, columns, positions, values, codes, table), shape);
+            return pack_taps(source(shape.k, columns, positions, values, codes, table), shape, panel);
         },
         nb::arg("conv"), nb::arg("positions"), nb::arg("values").none(), nb::arg("codes").none(),
-        nb::arg("table").none(), "A sparse filter bank as offsets into the padded input of this convolution.");
+        nb::arg("table").none(), nb::arg("panel") = 1,
+        "A sparse filter bank as offsets into the padded input of this convolution, for outputs in blocks of `panel`.");
     m.def(
         "pack_blocks",
         [](const Floats& weight, const Extents16& conv, int64_t block, int64_t lanes, int64_t vectors, bool depthwise) {

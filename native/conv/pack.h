@@ -21,8 +21,9 @@ PackedPtr pack_winograd(std::span<const float> weight, const ConvShape& shape, i
 // Form::mec: w (k, c, r, s) as ⌈k / panel⌉ panels of (r, s, c, panel), zeros behind the last filter.
 PackedPtr pack_mec(std::span<const float> weight, const ConvShape& shape, int64_t panel);
 
-// Form::taps (see taps.h). source: k rows of c / groups · r · s columns.
-PackedPtr pack_taps(const SparseSource& source, const ConvShape& shape);
+// Form::taps (see taps.h). source: k rows of c / groups · r · s columns; panel: filters in a block of the output, 1 for
+// a plain one.
+PackedPtr pack_taps(const SparseSource& source, const ConvShape& shape, int64_t panel);
 
 // Form::blocks: dense filters (k, c / groups, r, s) as [group][panel][block][r][s][channel of the block][output], where
 // a panel is `vectors` · `lanes` outputs of its group, the last one as many vectors as are left, and a block `block`

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <stdexcept>
 
 #include "conv/pack.h"
@@ -10,115 +11,167 @@
 namespace lissome {
 namespace {
 
+constexpr int64_t kLine = 16, kBandFloats = 65'536;
+
+// A strip of a block of channels should lie in the first-level cache; a filter needs some taps in each block to be
+// worth picking its sums up again.
+constexpr int64_t kBlockBytes = 28'000, kBlockTaps = 12;
+
 template <class Index>
-int64_t nonfinite_taps(const WeightView& weights, int64_t k, const float* first) noexcept {
+int64_t nonfinite_taps(const WeightView& weights, int64_t filters, int64_t k, const float* first) noexcept {
     const auto* index = static_cast<const Index*>(weights.index);
-    return std::count_if(index + weights.start[k], index + weights.start[k + 1],
-                         [&](Index offset) { return !std::isfinite(first[offset]); });
-}
-
-template <class Index>
-void fill(const SparseSource& source, const ConvShape& shape, const TapGeometry& geometry, std::vector<Index>& index) {
-    const int64_t channels = shape.c / shape.groups, filters = shape.k / shape.groups;
-    index.reserve(source.positions.size());
-    for (const int64_t position : source.positions) {
-        const int64_t k = position / source.columns, column = position % source.columns;
-        const int64_t c = k / filters * channels + column / (shape.r * shape.s);
-        const int64_t offset = tap_offset(shape, geometry, c, column / shape.s % shape.r, column % shape.s);
-        index.push_back(static_cast<Index>(offset));
+    int64_t count = 0;
+    for (int64_t at = k; at < weights.blocks * filters; at += filters) {
+        count += std::count_if(index + weights.start[at], index + weights.start[at + 1],
+                               [&](Index offset) { return !std::isfinite(first[offset]); });
     }
+    return count;
 }
 
-}  // namespace
-
-TapGeometry tap_geometry(const ConvShape& shape) noexcept {
-    TapGeometry g{};
-    g.stride_h = shape.p == 1 ? 1 : shape.stride_h;
-    g.stride_w = shape.q == 1 ? 1 : shape.stride_w;
-    g.height = (shape.h + shape.pad_top + shape.pad_bottom + g.stride_h - 1) / g.stride_h;
-    g.width = (shape.w + shape.pad_left + shape.pad_right + g.stride_w - 1) / g.stride_w;
-    g.plane = g.height * g.width;
-    g.floats = g.stride_h * g.stride_w * shape.c * g.plane;
-    g.positions = (shape.p - 1) * g.width + shape.q;
-    return g;
+// Channels in a block, of a group.
+int64_t block_channels(const ConvShape& shape, const TapGeometry& g, int64_t taps) noexcept {
+    const int64_t channels = shape.c / shape.groups;
+    const int64_t reached = std::min(kStrip + g.reach, shape.r * g.phases_w * (kStrip + shape.s + kLine));
+    const int64_t bytes = channels * reached * g.phases_h * 4;
+    const int64_t blocks = std::min((bytes + kBlockBytes - 1) / kBlockBytes, taps / (shape.k * kBlockTaps));
+    return (channels + std::max<int64_t>(blocks, 1) - 1) / std::max<int64_t>(blocks, 1);
 }
 
-int64_t tap_offset(const ConvShape& shape, const TapGeometry& g, int64_t c, int64_t r, int64_t s) noexcept {
-    const int64_t row = r * shape.dilation_h, column = s * shape.dilation_w;
-    const int64_t phase = row % g.stride_h * g.stride_w + column % g.stride_w;
-    return (phase * shape.c + c) * g.plane + row / g.stride_h * g.width + column / g.stride_w;
-}
-
-void pad_channel(const ConvShape& shape, const TapGeometry& g, const float* channel, int64_t c,
-                 float* padded) noexcept {
-    for (int64_t a = 0; a < g.stride_h; ++a) {
-        for (int64_t b = 0; b < g.stride_w; ++b) {
-            float* to = padded + ((a * g.stride_w + b) * shape.c + c) * g.plane;
-            for (int64_t i = 0; i < g.height; ++i, to += g.width) {
-                const int64_t y = i * g.stride_h + a - shape.pad_top;
-                if (y < 0 || y >= shape.h) {
-                    std::fill(to, to + g.width, 0.0f);
-                    continue;
-                }
-                for (int64_t j = 0; j < g.width; ++j) {
-                    const int64_t x = j * g.stride_w + b - shape.pad_left;
-                    to[j] = x >= 0 && x < shape.w ? channel[y * shape.w + x] : 0.0f;
+// Offsets of the taps, by blocks of channels, in each by filters in the order of `packed.row`; values or codes beside
+// them. starts: first entry of each filter; used up.
+template <class Index>
+void fill(const SparseSource& source, std::vector<uint32_t> starts, const TapGeometry& geometry, int64_t block,
+          Packed& packed, std::vector<Index>& index) {
+    const ConvShape& shape = packed.conv;
+    const int64_t channels = shape.c / shape.groups, filters = shape.k / shape.groups, taps = shape.r * shape.s;
+    index.reserve(source.positions.size());
+    packed.codes.reserve(source.codes.size());
+    packed.values.reserve(source.values.size());
+    const std::vector<uint32_t> ends(starts.begin() + 1, starts.end());
+    packed.start.push_back(0);
+    for (int64_t end = block; end < channels + block; end += block) {
+        for (const uint32_t k : packed.row) {
+            uint32_t& from = starts[k];
+            for (; from < ends[k] && source.positions[from] % source.columns < end * taps; ++from) {
+                const int64_t column = source.positions[from] % source.columns;
+                const int64_t c = k / filters * channels + column / taps;
+                const int64_t offset = tap_offset(shape, geometry, c, column / shape.s % shape.r, column % shape.s);
+                index.push_back(static_cast<Index>(offset));
+                if (source.codes.empty()) {
+                    packed.values.push_back(source.values[from]);
+                } else {
+                    packed.codes.push_back(source.codes[from]);
                 }
             }
+            packed.start.push_back(static_cast<uint32_t>(index.size()));
         }
     }
 }
 
-PackedPtr pack_taps(const SparseSource& source, const ConvShape& shape) {
+int64_t phases(int64_t stride, int64_t taps, int64_t dilation) noexcept {
+    return dilation == 1 ? std::min(stride, taps) : stride;
+}
+
+}  // namespace
+
+TapGeometry tap_geometry(const ConvShape& shape, int64_t channels, int64_t floats) noexcept {
+    TapGeometry g{};
+    g.stride_h = shape.p == 1 ? 1 : shape.stride_h;
+    g.stride_w = shape.q == 1 ? 1 : shape.stride_w;
+    g.phases_h = phases(g.stride_h, shape.r, shape.dilation_h);
+    g.phases_w = phases(g.stride_w, shape.s, shape.dilation_w);
+    const int64_t columns = (shape.s - 1) * shape.dilation_w / g.stride_w;
+    g.width = shape.q + columns;
+    g.reach = (shape.r - 1) * shape.dilation_h / g.stride_h * g.width + columns;
+    g.positions = (shape.p - 1) * g.width + shape.q;
+    const int64_t planes = channels * g.phases_h * g.phases_w, strips = (g.positions + kStrip - 1) / kStrip;
+    const int64_t most = std::max<int64_t>(1, (floats / planes - g.reach) / kStrip);  // strips in a band
+    g.bands = (strips + most - 1) / most;
+    const int64_t even = (strips + g.bands - 1) / g.bands;
+    g.bands = (strips + even - 1) / even;
+    g.band = std::min(even * kStrip, (g.positions + kLine - 1) / kLine * kLine);
+    g.plane = (g.band + g.reach + kLine - 1) / kLine;
+    // An even number of lines would put the same place of many channels into the same set of a cache.
+    g.plane = (g.reach > 0 ? g.plane | 1 : g.plane) * kLine;
+    g.floats = planes * g.plane;
+    return g;
+}
+
+TapGeometry tap_geometry(const ConvShape& shape) noexcept {
+    return tap_geometry(shape, shape.c, kBandFloats);
+}
+
+int64_t tap_offset(const ConvShape& shape, const TapGeometry& g, int64_t c, int64_t r, int64_t s) noexcept {
+    const int64_t row = r * shape.dilation_h, column = s * shape.dilation_w;
+    const int64_t phase = row % g.stride_h * g.phases_w + column % g.stride_w;
+    return (c * g.phases_h * g.phases_w + phase) * g.plane + row / g.stride_h * g.width + column / g.stride_w;
+}
+
+PackedPtr pack_taps(const SparseSource& source, const ConvShape& shape, int64_t panel) {
     check_source(source);
     if (source.rows != shape.k || source.columns != shape.c / shape.groups * shape.r * shape.s) {
         throw std::invalid_argument("a sparse filter has k rows of c / groups · r · s columns");
     }
     const TapGeometry geometry = tap_geometry(shape);
     if (geometry.floats >= UINT32_MAX) {
-        throw std::invalid_argument("the padded input of a sparse convolution has fewer than 2^32 elements");
+        throw std::invalid_argument("a band of a sparse convolution has fewer than 2^32 elements");
     }
     auto packed = std::make_shared<Packed>();
     packed->form = Form::taps;
     packed->rows = source.rows;
     packed->columns = source.columns;
+    packed->panel = panel;
     packed->conv = shape;
     packed->conv.n = 1;
-    packed->start.assign(static_cast<size_t>(shape.k) + 1, 0);
+    std::vector<uint32_t> starts(static_cast<size_t>(shape.k) + 1, 0);
     for (const int64_t position : source.positions) {
-        ++packed->start[static_cast<size_t>(position / source.columns) + 1];
+        ++starts[static_cast<size_t>(position / source.columns) + 1];
     }
-    for (size_t k = 1; k < packed->start.size(); ++k) {
-        packed->start[k] += packed->start[k - 1];
+    std::partial_sum(starts.begin(), starts.end(), starts.begin());
+    // Longest first: neighbours have as many taps, so that a processor foresees where a filter ends. In blocks where
+    // the output is in blocks.
+    packed->row.resize(static_cast<size_t>(shape.k));
+    std::iota(packed->row.begin(), packed->row.end(), 0u);
+    const auto length = [&](uint32_t k) { return starts[k + 1] - starts[k]; };
+    const int64_t step = panel > 1 ? panel : shape.k;
+    for (int64_t k = 0; k < shape.k; k += step) {
+        std::stable_sort(packed->row.begin() + k, packed->row.begin() + std::min(shape.k, k + step),
+                         [&](uint32_t a, uint32_t b) { return length(a) > length(b); });
     }
-    if (geometry.floats < 65'536) {
-        fill(source, shape, geometry, packed->narrow_index);
+    packed->length.push_back(0);
+    for (const uint32_t k : packed->row) {
+        packed->length.push_back(packed->length.back() + length(k));
+    }
+    const int64_t block = block_channels(shape, geometry, static_cast<int64_t>(source.positions.size()));
+    packed->blocks = (shape.c / shape.groups + block - 1) / block;
+    if (geometry.floats <= 65'536) {
+        fill(source, starts, geometry, block, *packed, packed->narrow_index);
     } else {
-        fill(source, shape, geometry, packed->wide_index);
+        fill(source, starts, geometry, block, *packed, packed->wide_index);
     }
     packed->set_table(source.table);
-    packed->codes.assign(source.codes.begin(), source.codes.end());
-    packed->values.assign(source.values.begin(), source.values.end());
     return packed;
 }
 
-void poison_filter(const WeightView& weights, const ConvShape& shape, const TapGeometry& g, int64_t k,
-                   const float* padded, float* y) noexcept {
-    const int64_t channels = shape.c / shape.groups, first = k / (shape.k / shape.groups) * channels;
-    for (int64_t p = 0; p < shape.p; ++p) {
-        for (int64_t q = 0; q < shape.q; ++q) {
-            const float* window = padded + p * g.width + q;
-            int64_t bad = 0;
-            for (int64_t c = first; c < first + channels; ++c) {
-                for (int64_t tap = 0; tap < shape.r * shape.s; ++tap) {
-                    bad += !std::isfinite(window[tap_offset(shape, g, c, tap / shape.s, tap % shape.s)]);
-                }
+void poison_band(const WeightView& weights, const ConvShape& shape, const TapGeometry& g, int64_t k,
+                 const float* planes, int64_t first, float* y, int64_t step) noexcept {
+    const int64_t channels = shape.c / shape.groups, from = weights.row[k] / (shape.k / shape.groups) * channels;
+    const int64_t last = std::min(first + g.band, g.positions);
+    for (int64_t t = first; t < last; ++t) {
+        if (t % g.width >= shape.q) {
+            continue;
+        }
+        const float* window = planes + t - first;
+        int64_t bad = 0;
+        for (int64_t c = from; c < from + channels; ++c) {
+            for (int64_t tap = 0; tap < shape.r * shape.s; ++tap) {
+                bad += !std::isfinite(window[tap_offset(shape, g, c, tap / shape.s, tap % shape.s)]);
             }
-            const int64_t met = weights.wide ? nonfinite_taps<uint32_t>(weights, k, window)
-                                             : nonfinite_taps<uint16_t>(weights, k, window);
-            if (met < bad) {
-                y[p * shape.q + q] = std::numeric_limits<float>::quiet_NaN();
-            }
+        }
+        const int64_t met = weights.wide ? nonfinite_taps<uint32_t>(weights, shape.k, k, window)
+                                         : nonfinite_taps<uint16_t>(weights, shape.k, k, window);
+        if (met < bad) {
+            y[(t / g.width * shape.q + t % g.width) * step] = std::numeric_limits<float>::quiet_NaN();
         }
     }
 }

@@ -2,8 +2,13 @@
 // arithmetic (Park et al., "Faster CNNs with direct sparse convolutions and guided pruning", ICLR 2017, section 2.1).
 //
 // The padded input is split by stride into phases: phase (a, b) holds rows a, a + stride_h, … and columns b,
-// b + stride_w, …. In a phase, neighbouring outputs read neighbouring inputs whatever the stride. Output (p, q) of a
-// filter with taps at offsets o_j is Σ_j v_j · padded[o_j + p · width + q].
+// b + stride_w, …, cut to the columns that outputs need. In a phase, neighbouring outputs read neighbouring inputs
+// whatever the stride. Seen flat, with rows of `width`, output t = p · width + q of a filter with taps at offsets o_j
+// is Σ_j v_j · phase[o_j + t]; the width − q last of each row are computed and dropped. A 1×1 filter drops none.
+//
+// Outputs are cut into bands whose inputs of all channels fit the second-level cache. A band's workspace is
+// [channel][phase][plane]: the inputs from the band's first position to its last, and `reach` more. Offsets into it are
+// the same for every band.
 #pragma once
 
 #include "core/kernel.h"
@@ -12,26 +17,30 @@ namespace lissome {
 
 struct TapGeometry {
     int64_t stride_h, stride_w;  // 1 along an axis with a single output
-    int64_t height, width;       // of one channel in one phase
-    int64_t plane, floats;       // height · width; all phases and channels of one image
-    int64_t positions;           // outputs computed, of which every width-th run of q is wanted: (p − 1) · width + q
+    int64_t phases_h, phases_w;  // those that a filter can reach
+    int64_t width;               // of a row of a phase, and of outputs
+    int64_t reach;               // largest offset of a tap within its phase
+    int64_t positions;           // (p − 1) · width + q
+    int64_t band, bands;         // positions in each but the last, and how many
+    int64_t plane, floats;       // of one channel and phase, whole cache lines; of all `channels`
 };
 
-// What a vector may read past the last input and write past the last output.
-constexpr int64_t kTapSlack = 256;
+constexpr int64_t kStrip = 112;  // positions in a band are whole strips: seven vectors of sixteen
 
+// channels: how many a band holds; floats: about how large it may be.
+TapGeometry tap_geometry(const ConvShape& shape, int64_t channels, int64_t floats) noexcept;
+
+// Of a sparse filter bank: all channels.
 TapGeometry tap_geometry(const ConvShape& shape) noexcept;
 
-// Where channel c (of all), filter row r, filter column s reads its first input.
+// Where channel c (of all), filter row r, filter column s reads its first input of a band.
 int64_t tap_offset(const ConvShape& shape, const TapGeometry& geometry, int64_t c, int64_t r, int64_t s) noexcept;
 
-// Copies channel c of one image (h, w) into its places in `padded`, zeros around it.
-void pad_channel(const ConvShape& shape, const TapGeometry& geometry, const float* channel, int64_t c,
-                 float* padded) noexcept;
-
-// A pruned weight is zero, and 0 · NaN and 0 · ∞ are NaN: set to NaN the outputs of filter k whose window holds a
-// non-finite input that no stored tap meets. Called only for images that hold such inputs. y: (p, q).
-void poison_filter(const WeightView& weights, const ConvShape& shape, const TapGeometry& geometry, int64_t k,
-                   const float* padded, float* y) noexcept;
+// A pruned weight is zero, and 0 · NaN and 0 · ∞ are NaN: set to NaN the outputs of a band whose window holds a
+// non-finite input that no stored tap meets. Called only for bands that hold such inputs. k: the filter's place among
+// the packed ones; planes: the band; first: its first position; y: the filter's (p, q),
+// `step` floats from one to the next.
+void poison_band(const WeightView& weights, const ConvShape& shape, const TapGeometry& geometry, int64_t k,
+                 const float* planes, int64_t first, float* y, int64_t step) noexcept;
 
 }  // namespace lissome

@@ -71,13 +71,13 @@ constexpr uint32_t kNothing = 0xffffffff;
 // What a kernel sees of packed weights. Which fields are set depends on the form.
 struct WeightView {
     const float* dense = nullptr;      // rows, panels, filters, blocks; 64-byte aligned
-    const uint32_t* start = nullptr;   // sell: first step of a slice; taps: first entry of a filter
-    const uint32_t* length = nullptr;  // sell: entries of each row of each slice
-    const uint32_t* row = nullptr;     // sell: which output each row of each slice is
+    const uint32_t* start = nullptr;   // sell: first step of a slice; taps: first entry of a block's filter
+    const uint32_t* length = nullptr;  // sell: entries of each row of each slice; taps: of all filters before one
+    const uint32_t* row = nullptr;     // sell: which output each row of each slice is; taps: which filter
     const void* index = nullptr;       // uint16_t, or uint32_t when wide
     const void* value = nullptr;       // float, or uint8_t codes into the table when coded
     const float* table = nullptr;      // entries values, then zeros to a multiple of 32
-    int64_t entries = 0;
+    int64_t entries = 0, blocks = 0;   // blocks: of channels, of taps
     bool wide = false, coded = false;
     const int8_t* bytes = nullptr;    // bytes: 64-byte aligned
     const int32_t* offset = nullptr;  // bytes: what each output's sum begins with, in whole vectors

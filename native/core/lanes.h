@@ -54,6 +54,21 @@ LISSOME_INLINE Vec load_some(const float* p, int64_t count) {
     return load(lanes);
 #endif
 }
+// Lanes [first, last) of p, the others 0; p itself need not point at memory where they are not.
+LISSOME_INLINE Vec load_between(const float* p, int64_t first, int64_t last) {
+#if LISSOME_ISA_avx512
+    return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << last) - (1u << first)), p);
+#else
+    if (first == 0 && last == kLanes) {
+        return load(p);
+    }
+    float lanes[kLanes] = {};
+    for (int64_t i = first; i < last; ++i) {
+        lanes[i] = p[i];
+    }
+    return load(lanes);
+#endif
+}
 LISSOME_INLINE void store_some(float* p, Vec x, int64_t count) {
 #if LISSOME_ISA_avx512
     _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << count) - 1), x);
@@ -86,6 +101,48 @@ LISSOME_INLINE Vec permute(Vec a, Vec b, Int index) {
     }
     return load(chosen);
 #endif
+}
+
+// The halves of a and b, lane by lane in turns: a0 b0 a1 b1 …, the lower ones or the upper ones.
+#define LISSOME_LANES_4(f) f(0), f(1), f(2), f(3)
+#define LISSOME_LANES_8(f) LISSOME_LANES_4(f), f(4), f(5), f(6), f(7)
+#define LISSOME_LANES_16(f) LISSOME_LANES_8(f), f(8), f(9), f(10), f(11), f(12), f(13), f(14), f(15)
+#define LISSOME_LOWER(i) ((i) / 2 + (i) % 2 * kLanes)
+#define LISSOME_UPPER(i) ((i) / 2 + (i) % 2 * kLanes + kLanes / 2)
+LISSOME_INLINE Vec lower_halves(Vec a, Vec b) {
+#if LISSOME_ISA_avx512
+    return (Vec)__builtin_shufflevector((Float)a, (Float)b, LISSOME_LANES_16(LISSOME_LOWER));
+#elif LISSOME_ISA_avx2
+    return (Vec)__builtin_shufflevector((Float)a, (Float)b, LISSOME_LANES_8(LISSOME_LOWER));
+#else
+    return (Vec)__builtin_shufflevector((Float)a, (Float)b, LISSOME_LANES_4(LISSOME_LOWER));
+#endif
+}
+LISSOME_INLINE Vec upper_halves(Vec a, Vec b) {
+#if LISSOME_ISA_avx512
+    return (Vec)__builtin_shufflevector((Float)a, (Float)b, LISSOME_LANES_16(LISSOME_UPPER));
+#elif LISSOME_ISA_avx2
+    return (Vec)__builtin_shufflevector((Float)a, (Float)b, LISSOME_LANES_8(LISSOME_UPPER));
+#else
+    return (Vec)__builtin_shufflevector((Float)a, (Float)b, LISSOME_LANES_4(LISSOME_UPPER));
+#endif
+}
+
+// kLanes vectors as the rows of a square: afterwards its columns.
+LISSOME_INLINE void transpose(Vec* row) {
+#pragma GCC unroll 4
+    for (int stage = 1; stage < kLanes; stage *= 2) {
+        Vec turned[kLanes];
+#pragma GCC unroll 8
+        for (int i = 0; i < kLanes / 2; ++i) {
+            turned[2 * i] = lower_halves(row[i], row[i + kLanes / 2]);
+            turned[2 * i + 1] = upper_halves(row[i], row[i + kLanes / 2]);
+        }
+#pragma GCC unroll 16
+        for (int i = 0; i < kLanes; ++i) {
+            row[i] = turned[i];
+        }
+    }
 }
 
 // Σ of the first `count` lanes, in order.

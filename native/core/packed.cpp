@@ -50,6 +50,7 @@ WeightView Packed::view() const noexcept {
     view.bytes = bytes_of_filters.data();
     view.offset = offset.data();
     view.scale = scale.data();
+    view.blocks = blocks;
     return view;
 }
 

@@ -38,10 +38,10 @@ class Packed {
     std::vector<float> values;  // one of the two
     std::vector<uint8_t> codes;
     std::vector<float> table;  // zeros after the last entry, to a multiple of 32: a kernel may load it whole
-    int64_t entries = 0;
     std::vector<int8_t, LineAllocator<int8_t>> bytes_of_filters;  // bytes
     std::vector<int32_t> offset;
     std::vector<float> scale;
+    int64_t entries = 0, blocks = 0;
 
     void set_table(std::span<const float> values_of_codes);
     WeightView view() const noexcept;

@@ -39,6 +39,7 @@
     X(isa, conv_f32_im2col)         \
     X(isa, conv_f32_mec)            \
     X(isa, conv_f32_sparse)         \
+    X(isa, conv_f32_sparse_blocks)  \
     X(isa, conv_f32_winograd_2x3)   \
     X(isa, conv_f32_winograd_2x5)   \
     X(isa, conv_f32_winograd_4x3)   \

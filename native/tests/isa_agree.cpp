@@ -81,7 +81,7 @@ PackedPtr pack(const Kernel& kernel, const Shape& shape, const Problem& problem)
         case Form::sell:
             return pack_sell(source);
         case Form::taps:
-            return pack_taps(source, shape.conv);
+            return pack_taps(source, shape.conv, kernel.panel);
         default:
             return nullptr;
     }

@@ -102,9 +102,9 @@ def _pack_filters(weight: CodedWeight, shape: ConvShape, kernel: str) -> native.
     return native.pack_filters(rows, shape.k, shape.depth, shape.groups, panel)
 
 
-def _pack_taps(weight: CodedWeight, shape: ConvShape, _kernel: str) -> native.Packed:
+def _pack_taps(weight: CodedWeight, shape: ConvShape, kernel: str) -> native.Packed:
     c = kernels.compact(weight)
-    return native.pack_taps(shape.values(), c.positions, c.values, c.codes, c.table)
+    return native.pack_taps(shape.values(), c.positions, c.values, c.codes, c.table, kernels.panel_width(kernel))
 
 
 def _schedule(layer: Layer, *, plain: bool) -> Schedule:
@@ -166,6 +166,21 @@ def _direct_cost(layer: Layer) -> float:
     return 1.05 * _dense_cost(layer) + reorder
 
 
+def _sparse_cost(plain: int, layer: Layer) -> float:
+    """Products of the weights left, at 1.5 (1×1) or 1.75 times a product from registers; for each vector of input and
+    output 12 for laying it out so that pixels are neighbours, or 24 for what plain tensors mean to their neighbours.
+
+    Measured by bench/sparse_break_even.py on AMD Zen 4.
+    """
+    s, lanes = layer.shape, layer.lanes
+    width = s.q + (s.s - 1) * s.dilation_w // s.stride_w
+    vectors = s.n * math.ceil(((s.p - 1) * width + s.q) / lanes)
+    c, k = (2 * s.c / lanes, 2 * s.k / lanes) if plain else (math.ceil(s.c / lanes), math.ceil(s.k / lanes))
+    products = vectors * s.k * s.depth * layer.density
+    moved = s.n * (c * s.h * s.w + k * s.p * s.q)
+    return products * (1.5 if s.r * s.s == 1 else 1.75) + 12 * moved + 3 * vectors * s.k
+
+
 #: channels of an image that the kernel of first layers is for
 FEW: Final = 4
 
@@ -184,10 +199,8 @@ ALGORITHMS: Final = (
     Algorithm("depthwise", "conv_f32_depthwise", _only_depthwise, _pack_blocks, lambda layer: 1.2 * _macs(layer)),
     Algorithm("mec", "conv_f32_mec", mec.refuses, mec.pack, mec.cost),
     Algorithm("im2col", "conv_f32_im2col", _any, _pack_filters, _im2col_cost),
-    # Measured by bench/sparse_break_even.py against im2col: level at a density of 0.3.
-    Algorithm(
-        "sparse", "conv_f32_sparse", _any, _pack_taps, lambda layer: _macs(layer) * layer.density * 4.3, sparse=True
-    ),
+    Algorithm("sparse", "conv_f32_sparse", _any, _pack_taps, partial(_sparse_cost, 1), sparse=True),
+    Algorithm("sparse_blocks", "conv_f32_sparse_blocks", _any, _pack_taps, partial(_sparse_cost, 0), sparse=True),
     *(
         Algorithm(
             f"winograd_{m}x{r}",
