@@ -29,6 +29,7 @@ namespace {
 
 template <class T>
 using Array = nb::ndarray<const T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Bytes = nb::ndarray<std::uint8_t, nb::ndim<1>, nb::device::cpu>;
 using Codes = std::variant<Array<std::uint8_t>, Array<std::uint16_t>>;
 using Shape = std::vector<std::uint64_t>;  // whose product does not overflow: native.py sees to it
 using Spec = std::tuple<Shape, bool, std::uint32_t>;
@@ -74,14 +75,15 @@ nb::bytes encode_group(Encode encode, const std::vector<Item>& items) {
 
 // `decode` as Decode, or a lambda like it.
 template <class Decoder>
-nb::list decode_group(Decoder decode, nb::bytes data, const std::vector<Spec>& items, std::uint64_t max_entries) {
+nb::list decode_group(Decoder decode, const Array<std::uint8_t>& data, const std::vector<Spec>& items,
+                      std::uint64_t max_entries) {
     std::vector<IndexSpec> specs;
     for (const auto& [shape, sparse, alphabet] : items) {
         specs.push_back({size_of(shape), sparse, alphabet, shape});
     }
-    const std::span bytes(reinterpret_cast<const std::uint8_t*>(data.c_str()), data.size());
     std::vector<Indices> group;
     {
+        const std::span<const std::uint8_t> bytes = view(data);
         nb::gil_scoped_release released;
         group = decode(bytes, specs, max_entries);
     }
@@ -128,8 +130,8 @@ void bind_coder(nb::module_& m, const char* name, Encode encode, Decode decode) 
           [encode](const std::vector<Item>& group) { return encode_group(encode, group); },
           nb::arg("group").noconvert());
     m.def((std::string(name) + "_decode").c_str(),
-          [decode](nb::bytes data, const std::vector<Spec>& specs, std::uint64_t max_entries) {
-              return decode_group(decode, std::move(data), specs, max_entries);
+          [decode](const Array<std::uint8_t>& data, const std::vector<Spec>& specs, std::uint64_t max_entries) {
+              return decode_group(decode, data, specs, max_entries);
           },
           nb::arg("data"), nb::arg("specs"), nb::arg("max_entries"));
 }
@@ -139,13 +141,28 @@ void bind_codec(nb::module_& m) {
     bind_coder(m, "fast", fast_encode, fast_decode);
     m.def(
         "fast_decode_with",
-        [](const std::string& isa, nb::bytes data, const std::vector<Spec>& specs, std::uint64_t max_entries) {
+        [](const std::string& isa, const Array<std::uint8_t>& data, const std::vector<Spec>& specs,
+           std::uint64_t max_entries) {
             const Isa with = isa_named(isa);
             const auto decode = [with](auto... args) { return fast_decode_with(with, args...); };
-            return decode_group(decode, std::move(data), specs, max_entries);
+            return decode_group(decode, data, specs, max_entries);
         },
         nb::arg("isa"), nb::arg("data"), nb::arg("specs"), nb::arg("max_entries"),
         "fast_decode by one instruction set; ValueError where this build or processor lacks it.");
+    m.def(
+        "fast_decode_bytes",
+        [](const Array<std::uint8_t>& data, const std::vector<Bytes>& arrays) {
+            std::vector<Column> columns;
+            for (const Bytes& array : arrays) {
+                columns.push_back({array.data(), array.size(), array.stride(0)});
+            }
+            const std::span<const std::uint8_t> bytes = view(data);
+            const nb::gil_scoped_release released;
+            return fast_decode_bytes(bytes, columns);
+        },
+        nb::arg("data"), nb::arg("columns").noconvert(),
+        "The next dense tensor of 256 codes, written to these writeable uint8 arrays one after another, whatever the "
+        "distance of their elements. Returns how many bytes of data it takes.");
     bind_coder(m, "huffman", huffman_encode, huffman_decode);
     bind_coder(m, "small", small_encode, small_decode);
 }

@@ -185,4 +185,40 @@ std::vector<Indices> fast_decode(std::span<const std::uint8_t> data, std::span<c
     return fast_decode_with(best_isa(), data, specs, max_entries);
 }
 
+std::size_t fast_decode_bytes(std::span<const std::uint8_t> data, std::span<const Column> columns) {
+    std::size_t left = 0;
+    for (const Column& column : columns) {
+        left += column.count;
+    }
+    if (left == 0) {
+        return 0;
+    }
+    BitReader in(data);
+    const RansTable table = read_table(in, 256);
+    in.align();
+    check_affordable(in, table, left);
+    RansDecoder decoder(in, table, left, best_isa());
+    std::array<std::uint8_t, std::size_t{1} << 14> piece;
+    std::size_t at = 0, held = 0;  // how much of the piece is written, and how much there is
+    for (const Column& column : columns) {
+        for (std::size_t i = 0; i < column.count;) {
+            if (at == held) {
+                held = std::min(piece.size(), left);
+                decoder.read(std::span(piece).first(held));
+                left -= held;
+                at = 0;
+            }
+            const std::size_t count = std::min(column.count - i, held - at);
+            std::uint8_t* to = column.data + static_cast<std::ptrdiff_t>(i) * column.step;
+            for (std::size_t k = 0; k < count; ++k, to += column.step) {
+                *to = piece[at + k];
+            }
+            i += count;
+            at += count;
+        }
+    }
+    decoder.finish(in);
+    return data.size() - in.rest().size();
+}
+
 }  // namespace lissome

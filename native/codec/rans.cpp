@@ -4,8 +4,6 @@
 #include <array>
 #include <string>
 
-#include "codec/rans_rounds.h"
-
 namespace lissome {
 namespace {
 
@@ -89,37 +87,60 @@ void rans_encode(BitWriter& out, const RansTable& table, std::span<const std::ui
     out.append(bytes);
 }
 
-void rans_decode(BitReader& in, const RansTable& table, std::span<std::uint8_t> tokens, Isa isa) {
-    if (table.tokens.size() == 1 || tokens.empty()) {
-        std::fill(tokens.begin(), tokens.end(), static_cast<std::uint8_t>(table.tokens[0]));
+RansDecoder::RansDecoder(const BitReader& in, const RansTable& table, std::size_t count, Isa isa) : isa_(isa) {
+    if (table.tokens.size() == 1 || count == 0) {
+        only_ = static_cast<std::uint8_t>(table.tokens[0]);
         return;
     }
-    const std::size_t lanes = lanes_for(tokens.size());
+    lanes_ = lanes_for(count);
     const std::span<const std::uint8_t> data = in.rest();
-    if (data.size() < 4 * lanes) {
+    if (data.size() < 4 * lanes_) {
         throw FormatError("the stream ends early");
     }
-    std::array<std::uint32_t, kRansLanes> states;
-    states.fill(kLowest);
-    for (std::size_t i = 0; i < 4 * lanes; ++i) {
-        const std::uint32_t above = i % 4 == 0 ? 0 : states[i / 4];
-        states[i / 4] = above | static_cast<std::uint32_t>(data[i]) << (8 * (i % 4));
+    states_.fill(kLowest);
+    for (std::size_t i = 0; i < 4 * lanes_; ++i) {
+        const std::uint32_t above = i % 4 == 0 ? 0 : states_[i / 4];
+        states_[i / 4] = above | static_cast<std::uint32_t>(data[i]) << (8 * (i % 4));
     }
-    if (std::any_of(states.begin(), states.end(), [](std::uint32_t state) { return state < kLowest; })) {
+    if (std::any_of(states_.begin(), states_.end(), [](std::uint32_t state) { return state < kLowest; })) {
         throw FormatError("a state below 2^16");
     }
-    RansSlots slots;
-    fill_slots(table, slots);
-    RansCursor at{slots.data(),  table.scale_bits, states.data(), data.data() + 4 * lanes, data.size() / 2 - 2 * lanes,
-                  tokens.data(), tokens.size()};
-    if (lanes == kRansLanes) {
-        rounds_of(isa)(at);
+    fill_slots(table, slots_);
+    begin_ = data.data();
+    at_.scale_bits = table.scale_bits;
+    at_.words = data.data() + 4 * lanes_;
+    at_.words_left = data.size() / 2 - 2 * lanes_;
+}
+
+void RansDecoder::read(std::span<std::uint8_t> tokens) {
+    if (lanes_ == 0) {
+        std::fill(tokens.begin(), tokens.end(), only_);
+        return;
     }
-    decode_rest(at, lanes);
-    if (std::any_of(states.begin(), states.end(), [](std::uint32_t state) { return state != kLowest; })) {
+    at_.slots = slots_.data();
+    at_.states = states_.data();
+    at_.out = tokens.data();
+    at_.out_left = tokens.size();
+    if (lanes_ == kRansLanes) {
+        rounds_of(isa_)(at_);
+    }
+    decode_rest(at_, lanes_);
+}
+
+void RansDecoder::finish(BitReader& in) const {
+    if (lanes_ == 0) {
+        return;
+    }
+    if (std::any_of(states_.begin(), states_.end(), [](std::uint32_t state) { return state != kLowest; })) {
         throw FormatError("states that do not end where an encoder begins");
     }
-    in.skip_bytes(static_cast<std::size_t>(at.words - data.data()));
+    in.skip_bytes(static_cast<std::size_t>(at_.words - begin_));
+}
+
+void rans_decode(BitReader& in, const RansTable& table, std::span<std::uint8_t> tokens, Isa isa) {
+    RansDecoder decoder(in, table, tokens.size(), isa);
+    decoder.read(tokens);
+    decoder.finish(in);
 }
 
 void check_affordable(const BitReader& in, const RansTable& table, std::uint64_t count) {

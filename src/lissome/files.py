@@ -1,14 +1,17 @@
-"""Replace a file as a whole or not at all, whatever happens while writing."""
+"""Replace a file as a whole or not at all, whatever happens while writing; let what was read of one go."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import mmap
 import os
 import secrets
 import stat
 from pathlib import Path
 from typing import Final
+
+import numpy as np
 
 _NEW_FILE_MODE: Final = 0o666  # narrowed by the umask, as for any file that a program creates
 
@@ -83,3 +86,19 @@ def _sync_directory(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def give_back(view: memoryview) -> None:
+    """Let the pages of a mapped file go that `view` has to itself: whoever wants them reads them from the file again.
+
+    Does nothing for memory that is no mapped file, or where the system has no way to say so.
+    """
+    mapped = view.obj
+    if not isinstance(mapped, mmap.mmap) or not hasattr(mmap, "MADV_DONTNEED") or not view.nbytes:
+        return
+    offset = np.frombuffer(view, np.uint8).ctypes.data - np.frombuffer(mapped, np.uint8).ctypes.data
+    start = -(-offset // mmap.PAGESIZE) * mmap.PAGESIZE
+    end = offset + view.nbytes
+    end = end if end == len(mapped) else end // mmap.PAGESIZE * mmap.PAGESIZE
+    if start < end:
+        mapped.madvise(mmap.MADV_DONTNEED, start, end - start)

@@ -37,6 +37,28 @@ def test_round_trip_of_every_coder(coder, tmp_path):
     assert load(path.read_bytes()) == net
 
 
+@pytest.mark.parametrize("coder", ["small", "fast", "huffman"])
+def test_a_mapped_file_is_read_as_any_other(coder, tmp_path, monkeypatch):
+    """Large files are mapped instead of read: the same network, the same errors, and a file that can be replaced."""
+    rng = np.random.default_rng(0)
+    halves = rng.standard_normal(5).astype(np.float16).astype(np.float32)
+    dense = Dense(rng.standard_normal((70, 300)).astype(np.float32))
+    net = network_of(dense, sparse(rng, (20, 30), 0.1, 7, "float32"), Dense(halves, "float16"))
+    path = tmp_path / "net.liss"
+    data = pack(net, coder)
+    path.write_bytes(data)
+    monkeypatch.setattr(container, "MAPPED", 0)
+    assert load(path) == canonical(net)
+    damaged = bytearray(data)
+    damaged[len(data) // 2] ^= 1
+    path.write_bytes(damaged)
+    with pytest.raises(FormatError, match="checksum"):
+        load(path)
+    path.write_bytes(b"")
+    with pytest.raises(FormatError, match="empty"):
+        load(path)
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
 @given(net=networks())
 def test_any_network_comes_back_canonical(net):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections import Counter
 
 import numpy as np
@@ -12,8 +13,11 @@ from twins_bits import Bits, put_runs
 
 from index_groups import groups, make, plain
 from lissome.errors import FormatError
-from lissome.pack import fast, huffman
+from lissome.pack import container, fast, huffman
 from lissome.pack.coder import IndexSpec
+from lissome.pack.container import load, save
+from lissome.weights import Dense
+from networks import network_of
 
 native = pytest.importorskip("lissome._native")
 pytestmark = pytest.mark.native
@@ -63,7 +67,7 @@ def test_every_instruction_set_gives_the_same(isa, alphabet):
     ]
     data = fast.encode(group)
     specs = [(i.spec.shape, i.spec.sparse, i.spec.alphabet) for i in group]
-    for tensor, (at, codes) in zip(group, native.fast_decode_with(isa, data, specs, 1 << 20), strict=True):
+    for tensor, (at, codes) in zip(group, _decode(isa, data, specs), strict=True):
         assert np.array_equal(codes, tensor.codes)
         assert at is None if tensor.positions is None else np.array_equal(at, tensor.positions)
     for byte in rng.integers(0, len(data), 12):
@@ -73,17 +77,61 @@ def test_every_instruction_set_gives_the_same(isa, alphabet):
         assert all(outcome == outcomes[0] for outcome in outcomes)
 
 
+def _decode(isa, data, specs):
+    return native.fast_decode_with(isa, np.frombuffer(data, np.uint8), specs, 1 << 20)
+
+
 def _outcome(isa, data, specs):
     try:
-        return [codes.tobytes() for _, codes in native.fast_decode_with(isa, data, specs, 1 << 20)]
+        return [codes.tobytes() for _, codes in _decode(isa, data, specs)]
     except FormatError as error:
         return str(error)
+
+
+@pytest.mark.parametrize("sizes", [(1,), (5, 0, 3), (2**14, 1), (40_000, 100, 3), (100_003,)])
+def test_codes_are_written_apart_as_they_are_decoded(sizes):
+    """Columns of any distance get what decoding as a whole gives, and what follows the tensor is left."""
+    whole = _weights(sum(sizes), 256, 5).astype(np.uint8)
+    data = fast.encode([make(whole.shape, None, whole, 256)])
+    rows = [np.zeros((size, 4), np.uint8) for size in sizes]
+    taken = fast.decode_bytes_into(data + b"more", [row[:, 2] for row in rows])
+    assert taken == len(data)
+    np.testing.assert_array_equal(np.concatenate([row[:, 2] for row in rows]), whole)
+    assert not any(row[:, [0, 1, 3]].any() for row in rows)
+    backwards = np.zeros(sum(sizes), np.uint8)
+    fast.decode_bytes_into(data, [backwards[::-1]])
+    np.testing.assert_array_equal(backwards[::-1], whole)
+
+
+def test_damaged_codes_are_refused_wherever_they_are_written():
+    """Cut off or changed: the error of decoding as a whole, for one lane and for all."""
+    for count in (1000, 40_000):
+        data = fast.encode([make((count,), None, _weights(count, 256, 6), 256)])
+        column = np.zeros(count, np.uint8)
+        for length in (0, 1, 40, len(data) // 2, len(data) - 1):
+            with pytest.raises(FormatError):
+                fast.decode_bytes_into(data[:length], [column])
+        damaged = bytearray(data)
+        damaged[-3] ^= 0x40
+        with pytest.raises(FormatError, match="states that do not end"):
+            fast.decode_bytes_into(bytes(damaged), [column])
+
+
+def test_columns_that_cannot_be_written_are_refused():
+    """A read-only array, or one of another type, is a TypeError and not written to."""
+    data = fast.encode([make((9,), None, np.arange(9), 256)])
+    fixed = np.zeros(9, np.uint8)
+    fixed.flags.writeable = False
+    for column in (fixed, np.zeros(9, np.int16), np.zeros((3, 3), np.uint8)):
+        with pytest.raises(TypeError):
+            fast.decode_bytes_into(data, [column])
+        assert not column.any()
 
 
 def test_an_instruction_set_that_is_absent_is_refused():
     """A name that no processor has is a ValueError, not a crash."""
     with pytest.raises(ValueError, match="sse9"):
-        native.fast_decode_with("sse9", b"", [], 0)
+        native.fast_decode_with("sse9", np.empty(0, np.uint8), [], 0)
 
 
 @pytest.mark.parametrize("gap", [0, 15, 16, 17, 255, 256, 2**20, 2**33 + 5, 2**47 - 3])
@@ -153,3 +201,19 @@ def test_codes_past_the_alphabet_are_refused():
     data = fast.encode([make((3,), None, [0, 299, 257], 300)])
     with pytest.raises(FormatError, match="code 299 in an alphabet of 299"):
         fast.decode(data, [IndexSpec((3,), False, 299)], max_entries=3)
+
+
+def test_dense_weights_are_decoded_into_place(tmp_path, monkeypatch):
+    """Beside the weights of a mapped file, loading makes nothing of their size."""
+    values = np.random.default_rng(0).standard_normal((1000, 1000)).astype(np.float32)
+    path = tmp_path / "net.liss"
+    save(network_of(Dense(values)), path, "fast")
+    monkeypatch.setattr(container, "MAPPED", 0)
+    load(path)
+    tracemalloc.start()
+    net = load(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1.1 * net.dense_bytes
+    np.testing.assert_array_equal(net.weights["w0"].to_dense(), values)
+    assert not net.weights["w0"].to_dense().flags.writeable

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import signal
 import stat
@@ -192,3 +193,25 @@ def test_without_directory_syncs(target, monkeypatch):
     """Where directories cannot be opened (not POSIX), the file is still replaced."""
     monkeypatch.setattr(files.os, "name", "nt")
     files._sync_directory(target.parent / "not there")
+
+
+@pytest.mark.skipif(not hasattr(mmap, "MADV_DONTNEED"), reason="no way to say so here")
+def test_pages_given_back_are_whole_ones_of_the_view(tmp_path):
+    """Only pages that lie within a view of a mapped file go; what is read again is what the file holds."""
+    page, path, told = mmap.PAGESIZE, tmp_path / "file", []
+
+    class Told(mmap.mmap):
+        def madvise(self, advice, *place):
+            told.append(place)
+            super().madvise(advice, *place)
+
+    content = bytes(range(256)) * (page // 64)
+    path.write_bytes(content)
+    with path.open("rb") as file, Told(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        view = memoryview(mapped)
+        for start, end in ((0, 4 * page), (1, 4 * page), (5, 3 * page + 5), (10, page), (7, 7)):
+            files.give_back(view[start:end])
+            assert bytes(view) == content
+        view.release()
+    assert told == [(0, 4 * page), (page, 3 * page), (page, 2 * page)]
+    files.give_back(memoryview(content))

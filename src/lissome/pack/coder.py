@@ -11,10 +11,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+Bytes: TypeAlias = bytes | memoryview
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Coder(Protocol):
         """Deterministic: equal indices give equal bytes on every machine."""
         ...
 
-    def decode(self, data: bytes, specs: Sequence[IndexSpec], *, max_entries: int) -> list[Indices]:
+    def decode(self, data: Bytes, specs: Sequence[IndexSpec], *, max_entries: int) -> list[Indices]:
         """The inverse of `encode`; consumes all of `data`.
 
         Allocates memory only in proportion to entries really decoded, at most `max_entries` codes over the group.

@@ -7,6 +7,7 @@ need against what a file of this size may ask for and what the caller allows; on
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import stat
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from lissome.errors import FormatError, LimitError, LissomeError, WeightError
-from lissome.files import write_atomic
+from lissome.files import give_back, write_atomic
 from lissome.graph.ir import Graph
 from lissome.network import Network
 from lissome.pack import choose, framing, header, prime, reals, text
@@ -29,6 +30,7 @@ from lissome.weights.formats import ITEMSIZE
 # What a file may ask for, by its real size (normative: a writer keeps within them too).
 HEADER_FLOOR, HEADER_RATIO, HEADER_LIMIT = 1 << 14, 256, 1 << 24  # bytes of header text, by bytes of its stream
 ELEMENTS_FLOOR, ELEMENTS_RATIO = 1 << 22, 4096  # elements of all tensors, by bytes of the file
+MAPPED: Final = 1 << 24  # bytes of a file that is mapped rather than read
 # Peak memory of one stored entry while loading: a position and a value, each decoded and then kept as a frozen copy.
 ENTRY_BYTES: Final = 24
 
@@ -93,6 +95,7 @@ def _pack_with(profile: choose.Profile, coded_head: bytes, parts: Sequence[Parts
 def load(source: str | os.PathLike[str] | bytes, limits: Limits | None = None) -> Network:
     """Read a network from a .liss file, or from the bytes of one.
 
+    A file of more than 16 MiB is mapped while it is read: another process that cuts it off meanwhile ends this one.
     Raises FormatError for a damaged or hostile file and for one of another version, LimitError for one that needs more
     memory than `limits` allow, and OSError for one that cannot be read; each names the file and the place in it.
     """
@@ -104,8 +107,10 @@ def load(source: str | os.PathLike[str] | bytes, limits: Limits | None = None) -
         raise explain(name, error) from None
 
 
-def read(source: str | os.PathLike[str] | bytes, limits: Limits) -> tuple[str, bytes]:
-    """The name to use in errors, and the bytes. Raises LimitError for a file larger than the memory allowed."""
+def read(source: str | os.PathLike[str] | bytes, limits: Limits) -> tuple[str, bytes | mmap.mmap]:
+    """The name to use in errors, and the bytes; those of a large file are mapped, so that no more of them is in memory
+    than is being read. Raises LimitError for a file larger than the memory allowed.
+    """
     if isinstance(source, bytes | bytearray | memoryview):
         name, size = "<bytes>", len(source)
     else:
@@ -115,7 +120,12 @@ def read(source: str | os.PathLike[str] | bytes, limits: Limits) -> tuple[str, b
             raise OSError(errno.EINVAL, "a device or a pipe, not a regular file; read it and pass the bytes", name)
     if size > limits.max_bytes:
         raise LimitError(f"{name}: {size} bytes are more than the {limits.max_bytes} allowed; raise Limits.max_bytes")
-    return name, bytes(source) if isinstance(source, bytes | bytearray | memoryview) else Path(source).read_bytes()
+    if isinstance(source, bytes | bytearray | memoryview):
+        return name, bytes(source)
+    if size <= MAPPED or not stat.S_ISREG(status.st_mode):
+        return name, Path(source).read_bytes()
+    with Path(source).open("rb") as file:
+        return name, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 def explain(name: str, error: FormatError | LimitError) -> LissomeError:
@@ -126,9 +136,10 @@ def explain(name: str, error: FormatError | LimitError) -> LissomeError:
     return FormatError(f"{name}: {error}{remedy}")
 
 
-def open_contents(data: bytes) -> Contents:
+def open_contents(data: bytes | mmap.mmap) -> Contents:
     """Verify framing, checksums and header of a file, and that its claims fit its size. Decodes no weights."""
     frame = framing.split(data)
+    give_back(memoryview(data))
     profile = choose.by_identifier(frame.profile)
     limit = _header_limit(len(frame.header))
     try:
@@ -191,7 +202,7 @@ def decode(contents: Contents, limits: Limits) -> Network:
         stored = form.spec.size if found is None or found.positions is None else found.positions.size
         specs.append(reals_spec(form, stored))
     try:
-        numbers = reals.decode(bytes(contents.frame.reals), specs, coder)
+        numbers = reals.decode(contents.frame.reals, specs, coder)
     except (FormatError, LimitError) as error:
         raise FormatError(f"reals: {error}") from None
     weights = {}
@@ -227,7 +238,7 @@ def _decode_groups(contents: Contents, coder: Coder, budget: int, limits: Limits
         allowed = sizes[number] - sparse[number] + min(room, sparse[number])
         place = f"index stream {number} ({_names(forms, group)})"
         try:
-            return coder.decode(bytes(contents.frame.groups[number]), specs, max_entries=allowed)
+            return coder.decode(contents.frame.groups[number], specs, max_entries=allowed)
         except FormatError as error:
             raise FormatError(f"{place}: {error}") from None
         except LimitError as error:

@@ -13,8 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lissome.pack.coder import IndexSpec, Indices
-from lissome.pack.native import decode_group, encode_group
+import numpy as np
+from numpy.typing import NDArray
+
+from lissome.pack.coder import Bytes, IndexSpec, Indices
+from lissome.pack.native import decode_bytes, decode_group, encode_group
 
 
 def encode(group: Sequence[Indices]) -> bytes:
@@ -22,6 +25,13 @@ def encode(group: Sequence[Indices]) -> bytes:
     return encode_group("fast", group)
 
 
-def decode(data: bytes, specs: Sequence[IndexSpec], *, max_entries: int) -> list[Indices]:
+def decode(data: Bytes, specs: Sequence[IndexSpec], *, max_entries: int) -> list[Indices]:
     """The inverse of `encode`; raises FormatError for damaged data, LimitError past `max_entries` codes."""
     return decode_group("fast", data, specs, max_entries)
+
+
+def decode_bytes_into(data: Bytes, columns: Sequence[NDArray[np.uint8]]) -> int:
+    """The next tensor of a group of dense tensors of 256 codes, written to these arrays one after another without ever
+    being a whole; returns how many bytes of `data` it takes.
+    """
+    return decode_bytes("fast", data, columns)

@@ -6,6 +6,7 @@ magic to the end of the header stream, each later one from the length of its str
 
 from __future__ import annotations
 
+import mmap
 import zlib
 from dataclasses import dataclass
 from typing import Final
@@ -61,7 +62,7 @@ def join(profile: int, header: bytes, reals: bytes, groups: list[bytes]) -> byte
     return b"".join(sections)
 
 
-def split(data: bytes) -> Frame:
+def split(data: bytes | mmap.mmap) -> Frame:
     """The inverse of `join`; checks every length and every checksum, and that the file ends where its streams do.
 
     Raises FormatError that names the stream at fault.

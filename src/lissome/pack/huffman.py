@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lissome.pack.coder import IndexSpec, Indices
+from lissome.pack.coder import Bytes, IndexSpec, Indices
 from lissome.pack.native import decode_group, encode_group
 
 
@@ -20,6 +20,6 @@ def encode(group: Sequence[Indices]) -> bytes:
     return encode_group("huffman", group)
 
 
-def decode(data: bytes, specs: Sequence[IndexSpec], *, max_entries: int) -> list[Indices]:
+def decode(data: Bytes, specs: Sequence[IndexSpec], *, max_entries: int) -> list[Indices]:
     """The inverse of `encode`; raises FormatError for damaged data, LimitError past `max_entries` codes."""
     return decode_group("huffman", data, specs, max_entries)

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lissome.errors import FormatError, NativeMissing, WeightError
-from lissome.pack.coder import IndexSpec, Indices
+from lissome.pack.coder import Bytes, IndexSpec, Indices
 
 MAX_SIZE = 1 << 48  # elements of one tensor; native/codec/indices.h
 MAX_ALPHABET = 1 << 16
@@ -25,7 +26,7 @@ def encode_group(coder: str, group: Sequence[Indices]) -> bytes:
     return result
 
 
-def decode_group(coder: str, data: bytes, specs: Sequence[IndexSpec], max_entries: int) -> list[Indices]:
+def decode_group(coder: str, data: Bytes, specs: Sequence[IndexSpec], max_entries: int) -> list[Indices]:
     """The inverse; raises FormatError and LimitError as the Coder contract says."""
     decode = native_function(f"{coder}_decode")
     for spec in specs:
@@ -36,8 +37,14 @@ def decode_group(coder: str, data: bytes, specs: Sequence[IndexSpec], max_entrie
                 f"and 1 to 65536 codes"
             )
     plain = [(spec.shape, spec.sparse, spec.alphabet) for spec in specs]
-    parts = decode(data, plain, max(0, min(max_entries, 2**63 - 1)))
+    parts = decode(np.frombuffer(data, np.uint8), plain, max(0, min(max_entries, 2**63 - 1)))
     return [Indices(spec, positions, codes) for spec, (positions, codes) in zip(specs, parts, strict=True)]
+
+
+def decode_bytes(coder: str, data: Bytes, columns: Sequence[NDArray[np.uint8]]) -> int:
+    """What fast.decode_bytes_into does."""
+    taken: int = native_function(f"{coder}_decode_bytes")(np.frombuffer(data, np.uint8), list(columns))
+    return taken
 
 
 def _plain(indices: Indices) -> tuple[tuple[int, ...], bool, int, Any, Any]:

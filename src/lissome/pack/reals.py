@@ -6,21 +6,25 @@ planes, most significant first, over the whole network; the planes are stored in
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lissome.errors import FormatError
+from lissome.files import give_back
 from lissome.pack import prime, text
-from lissome.pack.coder import Coder, IndexSpec, Indices
+from lissome.pack.coder import Bytes, Coder, IndexSpec, Indices
 from lissome.pack.split import from_ordered_bits, ordered_bits
 from lissome.weights.formats import ITEMSIZE, from_bits, to_bits
 
 PLAIN, CODED, TEXT = range(3)
 TEXT_LIMIT: Final = 1 << 16  # the text coder is slow, and gains nothing on more
+
+Column: TypeAlias = NDArray[np.uint8]  # a byte of each of a tensor's numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,34 +50,77 @@ def encode(arrays: Sequence[NDArray[np.float32]], specs: Sequence[RealsSpec], co
     return min(ways, key=len)
 
 
-def decode(data: bytes, specs: Sequence[RealsSpec], coder: Coder) -> list[NDArray[np.float32]]:
+def decode(data: Bytes, specs: Sequence[RealsSpec], coder: Coder) -> list[NDArray[np.float32]]:
     """The inverse of `encode`. Raises FormatError for anything that `encode` would not have written.
 
-    The caller has bounded the counts in `specs` before; memory is in proportion to them.
+    The caller has bounded the counts in `specs` before; memory is in proportion to them. Planes go straight to where
+    their bytes belong, so that beside the numbers there is one plane at most; pages of a mapped file go as soon as they
+    have been read. The arrays are the caller's.
     """
-    planes = _plane_specs(specs)
-    size = sum(plane.size for plane in planes)
-    plain = _plain(data, planes, size, coder)
-    if len(plain) != size:
-        raise FormatError(f"holds {len(plain)} bytes of numbers; the tensors need {size}")
-    return [_from_integers(each, spec) for each, spec in zip(_from_planes(plain, specs), specs, strict=True)]
+    size = sum(plane.size for plane in _plane_specs(specs))
+    integers = [np.empty(spec.count, f"u{ITEMSIZE[spec.format]}") for spec in specs]
+    if size or data:
+        _read_planes(memoryview(data), [columns for columns in _columns(integers) if columns], size, coder)
+    return [_from_integers(each, spec) for each, spec in zip(integers, specs, strict=True)]
 
 
-def _plain(data: bytes, planes: Sequence[IndexSpec], size: int, coder: Coder) -> bytes:
+def _read_planes(data: memoryview, planes: Sequence[Sequence[Column]], size: int, coder: Coder) -> None:
+    """Fill the planes, of `size` bytes together."""
     if not size:
-        if data:
-            raise FormatError("holds bytes, but the tensors need no number")
-        return b""
+        raise FormatError("holds bytes, but the tensors need no number")
     if not data:
         raise FormatError("is empty, but the tensors need numbers")
     mode, rest = data[0], data[1:]
-    if mode == PLAIN:
-        return rest
-    if mode == CODED:
-        return b"".join(piece.codes.tobytes() for piece in coder.decode(rest, planes, max_entries=size))
     if mode == TEXT and size <= TEXT_LIMIT:
-        return text.decode_text(rest, prime.REALS, max_bytes=size)
-    raise FormatError(f"unknown mode {mode} for {size} bytes of numbers")
+        rest, mode = memoryview(text.decode_text(bytes(rest), prime.REALS, max_bytes=size)), PLAIN
+    if mode == PLAIN:
+        _copy(rest, planes, size)
+    elif mode == CODED:
+        _decode(rest, planes, size, coder)
+    else:
+        raise FormatError(f"unknown mode {mode} for {size} bytes of numbers")
+
+
+def _copy(data: memoryview, planes: Sequence[Sequence[Column]], size: int) -> None:
+    if len(data) != size:
+        raise FormatError(f"holds {len(data)} bytes of numbers; the tensors need {size}")
+    for columns in planes:
+        plane, data = data[: _size(columns)], data[_size(columns) :]
+        _scatter(np.frombuffer(plane, np.uint8), columns)
+        give_back(plane)
+
+
+def _decode(data: memoryview, planes: Sequence[Sequence[Column]], size: int, coder: Coder) -> None:
+    decode_into = getattr(coder, "decode_bytes_into", None)
+    if decode_into is None:
+        specs = [IndexSpec((_size(columns),), sparse=False, alphabet=256) for columns in planes]
+        for found, columns in zip(coder.decode(data, specs, max_entries=size), planes, strict=True):
+            _scatter(found.codes, columns)
+        return
+    for columns in planes:
+        taken = decode_into(data, columns)
+        give_back(data[:taken])
+        data = data[taken:]
+    if data:
+        raise FormatError("bytes follow the end of the stream")
+
+
+def _size(columns: Sequence[Column]) -> int:
+    return sum(column.size for column in columns)
+
+
+def _scatter(plane: NDArray[np.unsignedinteger], columns: Sequence[Column]) -> None:
+    at = 0
+    for column in columns:
+        column[:] = plane[at : at + column.size]
+        at += column.size
+
+
+def _columns(integers: Sequence[NDArray[np.unsignedinteger]]) -> list[list[Column]]:
+    """Where the bytes of each plane belong: the most significant of all numbers, then the next, and so on."""
+    rows = [each.view(np.uint8).reshape(-1, each.itemsize) for each in integers]
+    rows = [row if sys.byteorder == "big" else row[:, ::-1] for row in rows]
+    return [[row[:, plane] for row in rows if row.shape[1] > plane and len(row)] for plane in range(4)]
 
 
 def _plane_specs(specs: Sequence[RealsSpec]) -> list[IndexSpec]:
@@ -102,15 +149,3 @@ def _to_planes(arrays: Sequence[NDArray[np.unsignedinteger]]) -> bytes:
     """Most significant bytes of all numbers, then the next, and so on; narrower numbers take part in fewer planes."""
     rows = [array.astype(array.dtype.newbyteorder(">")).view(np.uint8).reshape(-1, array.itemsize) for array in arrays]
     return b"".join(row[:, plane].tobytes() for plane in range(4) for row in rows if row.shape[1] > plane)
-
-
-def _from_planes(plain: bytes, specs: Sequence[RealsSpec]) -> list[NDArray[np.unsignedinteger]]:
-    source = np.frombuffer(plain, dtype=np.uint8)
-    rows = [np.empty((spec.count, ITEMSIZE[spec.format]), dtype=np.uint8) for spec in specs]
-    at = 0
-    for plane in range(4):
-        for row in rows:
-            if row.shape[1] > plane:
-                row[:, plane] = source[at : at + len(row)]
-                at += len(row)
-    return [row.view(f">u{row.shape[1]}").ravel().astype(f"u{row.shape[1]}") for row in rows]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lissome.pack.coder import IndexSpec, Indices
+from lissome.pack.coder import Bytes, IndexSpec, Indices
 from lissome.pack.native import decode_group, encode_group
 
 
@@ -22,6 +22,6 @@ def encode(group: Sequence[Indices]) -> bytes:
     return encode_group("small", group)
 
 
-def decode(data: bytes, specs: Sequence[IndexSpec], *, max_entries: int) -> list[Indices]:
+def decode(data: Bytes, specs: Sequence[IndexSpec], *, max_entries: int) -> list[Indices]:
     """The inverse of `encode`; raises FormatError for damaged data, LimitError past `max_entries` codes."""
     return decode_group("small", data, specs, max_entries)

@@ -92,14 +92,14 @@ def take_apart(name: str, weight: CodedWeight) -> Parts:
 
 
 def put_together(form: TensorForm, indices: Indices | None, reals: NDArray[np.float32]) -> CodedWeight:
-    """The inverse of `take_apart`; `indices` is None for a tensor that no index stream mentions.
+    """The inverse of `take_apart`, which keeps `reals`; `indices` is None for a tensor that no index stream mentions.
 
     Raises WeightError for parts that contradict each other or hold NaN or infinity.
     """
     values: Dense | Codebook
     stored = form.shape if indices is None or indices.positions is None else indices.positions.shape
     if form.entries is None:
-        values = Dense(reals.reshape(stored), form.format)
+        values = Dense(reals.reshape(stored), form.format, owned=True)
     else:
         codes = np.zeros(stored, np.uint8) if indices is None else indices.codes.reshape(stored)
         values = Codebook(codes, reals, form.format)

@@ -56,7 +56,7 @@ def frozen(array: NDArray[_Scalar]) -> NDArray[_Scalar]:
 def finite_in(values: NDArray[np.float32], fmt: str, what: str, *, owned: bool = False) -> NDArray[np.float32]:
     """Frozen float32 copy of `values`, checked to be finite and exactly representable in `fmt`.
 
-    owned: `values` is nobody else's, and is frozen itself where it has the right form.
+    owned: `values` is nobody else's, and is frozen itself where it has the right form and is all of its memory.
     """
     values = np.asarray(values, dtype=np.float32)
     # A NaN is both least and largest, so that two numbers tell, and nothing as large as the weight is made.
@@ -69,10 +69,18 @@ def finite_in(values: NDArray[np.float32], fmt: str, what: str, *, owned: bool =
         )
     if fmt != "float32" and not np.array_equal(round_to(values, fmt), values):
         raise WeightError(f"{what} holds values that {fmt} cannot represent; round them first (formats.round_to)")
-    if owned and values.flags.c_contiguous and values.flags.aligned and values.base is None:
-        values.flags.writeable = False
-        return values
-    return frozen(values)
+    if not owned or not values.flags.c_contiguous or not values.flags.aligned or not _is_whole(values):
+        return frozen(values)
+    values.flags.writeable = False
+    return values
+
+
+def _is_whole(array: NDArray[np.float32]) -> bool:
+    """Whether the array is a view of all that it keeps in memory, or no view."""
+    base = array.base
+    while isinstance(base, np.ndarray) and base.nbytes == array.nbytes:
+        base = base.base
+    return base is None
 
 
 def check_shape(shape: tuple[int, ...], what: str) -> tuple[int, ...]:
