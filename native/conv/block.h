@@ -31,6 +31,17 @@ LISSOME_INLINE const float* opaque(const float* p) {
     return p;
 }
 
+constexpr int kLine = 16;  // floats in a cache line
+
+// For what lies far from what was read before: no stream for a processor to follow.
+template <int Floats>
+LISSOME_INLINE void prefetch(const float* x) {
+    LISSOME_UNROLL
+    for (int i = 0; i < Floats; i += kLine) {
+        __builtin_prefetch(x + i);
+    }
+}
+
 template <int P, int V>
 struct Sums {
     Vec at[P][V];

@@ -15,17 +15,6 @@ struct Reach {
     int64_t w_block, w_row, w_column;
 };
 
-constexpr int kLine = 16;  // floats in a cache line
-
-// A block's inputs lie far from those of the block before: no stream for a processor to follow.
-template <int P, int D>
-LISSOME_INLINE void prefetch(const float* x) {
-    LISSOME_UNROLL
-    for (int i = 0; i < P * D; i += kLine) {
-        __builtin_prefetch(x + i);
-    }
-}
-
 template <int P, int V, int D>
 static void block(const Reach& reach, const float* x, const float* w, const Target& to) {
     Sums<P, V> sums;
@@ -33,7 +22,7 @@ static void block(const Reach& reach, const float* x, const float* w, const Targ
     if (reach.rows * reach.columns == 1) {  // matrix products have no time for two loops of one turn each
         const int64_t next = reach.x_block, width = reach.w_block;
         for (int64_t b = 1; b < reach.blocks; ++b) {
-            prefetch<P, D>(x + next);
+            prefetch<P * D>(x + next);
             accumulate<P, V, D>(sums, x, reach.x_pixel, w, reach.run);
             x += next;
             w += width;
@@ -45,7 +34,7 @@ static void block(const Reach& reach, const float* x, const float* w, const Targ
     for (int64_t b = 0; b < reach.blocks; ++b) {
         const int64_t run = b + 1 < reach.blocks ? reach.run : reach.last_run;
         if (b + 1 < reach.blocks) {
-            prefetch<P, D>(x + (b + 1) * reach.x_block);
+            prefetch<P * D>(x + (b + 1) * reach.x_block);
         }
         for (int64_t r = 0; r < reach.rows; ++r) {
             const float* from = x + b * reach.x_block + r * reach.x_row;

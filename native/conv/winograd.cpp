@@ -19,7 +19,7 @@ namespace lissome::LISSOME_ISA {
 
 extern const Kernel conv_f32_winograd_2x3, conv_f32_winograd_4x3, conv_f32_winograd_6x3, conv_f32_winograd_2x5;
 
-static constexpr int64_t kGroupBytes = 768 * 1024, kLeastTiles = 40, kMostTiles = 96;
+static constexpr int64_t kGroupBytes = 768 * 1024, kLeastTiles = 56, kMostTiles = 96;
 
 // How the work is cut: from the shape alone, but for who does what.
 struct Cut {
@@ -38,7 +38,7 @@ static Cut cut_of(const ConvShape& s, int64_t workers) {
     c.tiles = s.n * c.rows * c.columns;
     c.inputs = ceil_div(s.c, kLanes);
     c.outputs = ceil_div(s.k, kLanes);
-    const int64_t fitting = kGroupBytes / (4 * T::A * T::A * (c.inputs + c.outputs) * kLanes);
+    const int64_t fitting = kGroupBytes / (4 * T::A * T::A * (c.inputs + 2) * kLanes);
     c.groups = ceil_div(c.tiles, fitting < kLeastTiles ? kLeastTiles : least(fitting, kMostTiles));
     if (c.groups >= workers || c.tiles >= workers * kLeastTiles / 2) {
         c.groups = ceil_div(c.groups, workers) * workers;
@@ -48,7 +48,7 @@ static Cut cut_of(const ConvShape& s, int64_t workers) {
     c.parts = least(pairs, ceil_div(workers, c.groups));
     c.part = 2 * ceil_div(pairs, c.parts);
     c.v_step = c.inputs * c.group * kLanes + 16;
-    c.m_step = c.part * c.group * kLanes + 16;
+    c.m_step = 2 * c.group * kLanes + 16;
     return c;
 }
 
@@ -96,6 +96,9 @@ static void transform_inputs(const Call& call, const Cut& c, int64_t first, int6
             const int64_t top = at.top - s.pad_top, left = at.left - s.pad_left;
             const float* plane = call.in[0] + (at.image * c.inputs + block) * s.h * s.w * kLanes;
             float* to = v + (block * c.group + t) * kLanes;
+            for (int64_t i = 0; i < T::A; ++i) {  // of the next tile
+                prefetch<T::M * kLanes>(plane + ((top + i) * s.w + left + T::A) * kLanes);
+            }
             if (top >= 0 && left >= 0 && top + T::A <= s.h && left + T::A <= s.w) {
                 T::input(plane + (top * s.w + left) * kLanes, s.w * kLanes, to, c.v_step);
                 continue;
@@ -115,6 +118,9 @@ static void product(const float* v, int64_t plane_v, const float* u, int64_t cha
     Sums<P, V> sums;
     clear(sums);
     for (int64_t i = 0; i < channels; i += kLanes) {
+        if constexpr (kUnrolled) {
+            prefetch<P * kLanes>(v + plane_v);
+        }
         accumulate<P, V, kLanes>(sums, v, 0, u, least(kLanes, channels - i));
         v += plane_v;
         u += kLanes * V * kLanes;
@@ -145,20 +151,17 @@ static constexpr Products<V> make_products() {
 template <int V>
 static constexpr Products<V> kProducts = make_products<V>();
 
-// Filter blocks [begin, end) of every position.
+// Filter blocks k and, where there is one, k + 1 at every position.
 template <class T>
-static void multiply_positions(const Call& call, const Cut& c, int64_t count, int64_t begin, int64_t end,
-                               const float* v, float* m) {
+static void multiply_positions(const Call& call, const Cut& c, int64_t count, int64_t k, const float* v, float* m) {
     const int64_t channels = call.shape->conv.c, plane = c.group * kLanes, steps = ceil_div(count, kTilesAtOnce);
+    const Product* of = k + 1 < c.outputs ? kProducts<2>.of : kProducts<1>.of;
     for (int64_t position = 0; position < T::A * T::A; ++position) {
-        for (int64_t k = begin; k < end; k += 2) {
-            const float* u = call.weights.dense + (position * c.outputs + k) * channels * kLanes;
-            const Product* of = k + 1 < c.outputs ? kProducts<2>.of : kProducts<1>.of;
-            for (int64_t i = 0; i < steps; ++i) {
-                const int64_t t = count * i / steps, together = count * (i + 1) / steps - t;
-                of[together](v + position * c.v_step + t * kLanes, plane, u, channels,
-                             m + position * c.m_step + ((k - begin) * c.group + t) * kLanes, plane);
-            }
+        const float* u = call.weights.dense + (position * c.outputs + k) * channels * kLanes;
+        for (int64_t i = 0; i < steps; ++i) {
+            const int64_t t = count * i / steps, together = count * (i + 1) / steps - t;
+            of[together](v + position * c.v_step + t * kLanes, plane, u, channels, m + position * c.m_step + t * kLanes,
+                         plane);
         }
     }
 }
@@ -178,26 +181,61 @@ static Vec directly(const Call& call, const Cut& c, int64_t image, int64_t block
     return sum;
 }
 
-template <class T>
-static void write_tile(const Call& call, const Cut& c, const Place& at, int64_t block, Vec (*y)[T::M]) {
-    const ConvShape& s = call.shape->conv;
-    const Vec bias = call.bias ? load(call.bias + block * kLanes) : zero();
-    Vec total = zero();
-    for (int i = 0; i < T::M * T::M; ++i) {
-        total = add(total, y[i / T::M][i % T::M]);
+// What is done to the sums of one block of filters. Activations that are no bounds follow in memory.
+struct Finish {
+    Vec bias, low, high;
+    bool more;
+};
+
+static Finish finish_of(const Call& call, int64_t block) {
+    const Activation& a = call.activation;
+    const bool bounded = a.kind == ActivationKind::relu || a.kind == ActivationKind::clip;
+    return {call.bias ? load(call.bias + block * kLanes) : zero(), broadcast(bounded ? a.low : -__builtin_inff()),
+            broadcast(a.kind == ActivationKind::clip ? a.high : __builtin_inff()), a.kind > ActivationKind::clip};
+}
+
+LISSOME_INLINE void write(const Call& call, const Finish& finish, Vec sum, int64_t at) {
+    Vec y = add(sum, finish.bias);
+    if (call.in[1]) {
+        y = add(y, load(call.in[1] + at));
     }
-    const bool finite = all_finite(total);
-    const int64_t height = least(T::M, s.p - at.top), width = least(T::M, s.q - at.left);
-    for (int64_t i = 0; i < height; ++i) {
-        const int64_t row = ((at.image * c.outputs + block) * s.p + at.top + i) * s.q + at.left;
-        for (int64_t j = 0; j < width; ++j) {
-            const Vec sum = finite ? y[i][j] : directly<T>(call, c, at.image, block, at.top + i, at.left + j);
-            Vec result = add(sum, bias);
-            if (call.in[1]) {
-                result = add(result, load(call.in[1] + (row + j) * kLanes));
-            }
-            store(call.out[0] + (row + j) * kLanes, activate(result, call.activation));
+    y = clamp(y, finish.low, finish.high);
+    store(call.out[0] + at, finish.more ? activate(y, call.activation) : y);
+}
+
+template <class T>
+static void write_directly(const Call& call, const Cut& c, const Place& at, int64_t block, const Finish& finish) {
+    const ConvShape& s = call.shape->conv;
+    for (int64_t p = at.top; p < least(at.top + T::M, s.p); ++p) {
+        for (int64_t q = at.left; q < least(at.left + T::M, s.q); ++q) {
+            const int64_t to = (((at.image * c.outputs + block) * s.p + p) * s.q + q) * kLanes;
+            write(call, finish, directly<T>(call, c, at.image, block, p, q), to);
         }
+    }
+}
+
+// A tile of one block of filters, from its products.
+template <class T>
+static void write_tile(const Call& call, const Cut& c, const Place& at, int64_t block, const float* m,
+                       const Finish& finish) {
+    const ConvShape& s = call.shape->conv;
+    const int64_t height = least(T::M, s.p - at.top), width = least(T::M, s.q - at.left);
+    Vec t[T::M][T::A], y[T::M], total = zero();
+    T::columns(m, c.m_step, t);
+    int64_t to = (((at.image * c.outputs + block) * s.p + at.top) * s.q + at.left) * kLanes;
+    for (int64_t i = 0; i < height; ++i, to += s.q * kLanes) {
+        T::row(t[i], y);
+        LISSOME_UNROLL
+        for (int j = 0; j < T::M; ++j) {
+            __builtin_prefetch(call.out[0] + to + (T::M + j) * kLanes, 1);  // of the next tile
+            total = add(total, y[j]);
+            if (j < width) {
+                write(call, finish, y[j], to + j * kLanes);
+            }
+        }
+    }
+    if (!all_finite(total)) {
+        write_directly<T>(call, c, at, block, finish);
     }
 }
 
@@ -211,12 +249,14 @@ static void run(const Call& call, int64_t begin, int64_t end, int worker) {
         const int64_t first = c.tiles * group / c.groups, count = c.tiles * (group + 1) / c.groups - first;
         const int64_t from = least(c.outputs, part * c.part), to = least(c.outputs, from + c.part);
         transform_inputs<T>(call, c, first, count, v);
-        multiply_positions<T>(call, c, count, from, to, v, m);
-        for (int64_t block = from; block < to; ++block) {
-            for (int64_t t = 0; t < count; ++t) {
-                Vec y[T::M][T::M];
-                T::output(m + ((block - from) * c.group + t) * kLanes, c.m_step, y);
-                write_tile<T>(call, c, place_of<T>(c, first + t), block, y);
+        for (int64_t k = from; k < to; k += 2) {
+            multiply_positions<T>(call, c, count, k, v, m);
+            for (int64_t block = k; block < least(k + 2, to); ++block) {
+                const Finish finish = finish_of(call, block);
+                for (int64_t t = 0; t < count; ++t) {
+                    const float* products = m + ((block - k) * c.group + t) * kLanes;
+                    write_tile<T>(call, c, place_of<T>(c, first + t), block, products, finish);
+                }
             }
         }
     }

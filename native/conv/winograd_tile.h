@@ -39,9 +39,8 @@ struct WinogradTile {
         }
     }
 
-    // y = Aᵀ m A; m[i][j] at m[(i · A + j) · step].
-    LISSOME_INLINE void output(const float* m, int64_t step, Vec (*y)[M]) {
-        Vec t[M][A];
+    // t = Aᵀ m, of which `row` makes a row of y = Aᵀ m A; m[i][j] at m[(i · A + j) · step].
+    LISSOME_INLINE void columns(const float* m, int64_t step, Vec (*t)[A]) {
         for (int j = 0; j < A; ++j) {
             Vec d[A], e[M];
             LISSOME_UNROLL
@@ -54,10 +53,8 @@ struct WinogradTile {
                 t[i][j] = e[i];
             }
         }
-        for (int i = 0; i < M; ++i) {
-            output_line(t[i], y[i]);
-        }
     }
+    LISSOME_INLINE void row(const Vec* t, Vec* y) { output_line(t, y); }
 
   private:
     template <int Row, int J>

@@ -159,11 +159,18 @@ def _im2col_cost(layer: Layer) -> float:
     return 2.0 * _macs(layer) * (1 + 16 / filters if groups > 1 else 1)
 
 
-def _direct_cost(layer: Layer) -> float:
+def _reorder_cost(layer: Layer) -> float:
     """A plain image of few channels has to be put into blocks first."""
     shape = layer.shape
-    reorder = shape.n * shape.h * shape.w * 40 if shape.c <= FEW else 0
-    return 1.05 * _dense_cost(layer) + reorder
+    return shape.n * shape.h * shape.w * 40 if shape.c <= FEW else 0
+
+
+def _direct_cost(layer: Layer) -> float:
+    return 1.05 * _dense_cost(layer) + _reorder_cost(layer)
+
+
+def _winograd_cost(m: int, r: int, layer: Layer) -> float:
+    return winograd.cost(m, r, layer) + _reorder_cost(layer)
 
 
 def _sparse_cost(plain: int, layer: Layer) -> float:
@@ -207,7 +214,7 @@ ALGORITHMS: Final = (
             f"conv_f32_winograd_{m}x{r}",
             partial(winograd.refuses, r),
             partial(winograd.pack, m),
-            partial(winograd.cost, m, r),
+            partial(_winograd_cost, m, r),
         )
         for m, r in winograd.VARIANTS
     ),
