@@ -39,6 +39,13 @@ static void block(const Reach& reach, const float* x, const float* w, const Targ
         for (int64_t r = 0; r < reach.rows; ++r) {
             const float* from = x + b * reach.x_block + r * reach.x_row;
             const float* weight = w + b * reach.w_block + r * reach.w_row;
+            if (D > 0 && D < kLanes && reach.columns == 3) {  // three columns of a plain image
+                LISSOME_UNROLL
+                for (int s = 0; s < 3; ++s) {
+                    accumulate_one(sums, opaque(from + s * reach.x_column), D, weight + s * V * kLanes);
+                }
+                continue;
+            }
             for (int64_t s = 0; s < reach.columns; ++s) {
                 accumulate<P, V, D>(sums, from, reach.x_pixel, weight, run);
                 from += reach.x_column;
