@@ -3,9 +3,10 @@
 //   y[c][p][q] = Σ_r Σ_s x[c][p · stride_h − pad_top + r · dilation_h][…] · w[c][r][s]
 //
 // A vector holds one pixel of a block of channels. A run of pixels of one output row is summed in registers; filters
-// with rows of 3 or 5 neighbouring taps load each input once for all sums that it goes into. Pixels whose windows hang
-// over the left or right edge go one by one, over the taps inside. Traffic: each input once, as rows of one channel
-// block stay cached. Weights: Form::blocks (conv/pack.h), (c / lanes, r, s, lanes). No workspace.
+// with rows of 3 or 5 neighbouring taps load each input once for all sums that it goes into, and leave out those beyond
+// the edges. With other filters, pixels whose windows hang over the left or right edge go one by one, over the taps
+// inside. Traffic: each input once, as rows of one channel block stay cached. Weights: Form::blocks (conv/pack.h), (c /
+// lanes, r, s, lanes). No workspace.
 #include "conv/columns.h"
 #include "conv/target.h"
 #include "core/kernel.h"
@@ -27,6 +28,7 @@ struct PixelRun {
     const float* w;         // its weight
     int64_t rows, columns;  // of the filter
     int64_t x_row, x_column, x_pixel, w_row;
+    Range inside;  // inputs of a row, from x on, that lie in the image; for neighbouring taps only
     Target to;
 };
 
@@ -43,16 +45,20 @@ LISSOME_INLINE Vec in_register(Vec a) {
 }
 
 // One row of S neighbouring taps: each input is loaded once, for all pixels that it concerns. D: pixels between
-// windows.
+// windows. Every window has a tap inside, so that only the first and the last inputs may be beyond the edges.
 template <int T, int D, int S>
-LISSOME_INLINE void taps(Sums<T, 1>& sums, const float* x, const float* w) {
+LISSOME_INLINE void taps(Sums<T, 1>& sums, const float* x, const float* w, const Range& inside) {
+    constexpr int kInputs = (T - 1) * D + S;
     Vec weight[S];
     LISSOME_UNROLL
     for (int s = 0; s < S; ++s) {
         weight[s] = load(w + s * kLanes);
     }
 #pragma GCC unroll 40
-    for (int j = 0; j < (T - 1) * D + S; ++j) {
+    for (int j = 0; j < kInputs; ++j) {
+        if ((j < S - 1 && j < inside.begin) || (j > kInputs - S && j >= inside.end)) {
+            continue;
+        }
         const Vec input = in_register(load(x + j * kLanes));
         LISSOME_UNROLL
         for (int s = 0; s < S; ++s) {
@@ -84,7 +90,7 @@ static void pixels(const PixelRun& run) {
     for (int64_t r = 0; r < run.rows; ++r) {
         const float *x = run.x + r * run.x_row, *w = run.w + r * run.w_row;
         if constexpr (S > 0) {
-            taps<T, D, S>(sums, x, w);
+            taps<T, D, S>(sums, x, w, run.inside);
         } else {
             any_taps<T, D>(sums, run, x, w);
         }
@@ -119,9 +125,15 @@ static constexpr RunTable make_table() {
 template <int D, int S>
 static constexpr RunTable kTable = make_table<D, S>();
 
+// Whether the kernels for rows of 3 and 5 neighbouring taps can do a layer.
+static bool neighbouring(const ConvShape& s) {
+    const bool known = (s.s == 3 || s.s == 5) && s.dilation_w == 1 && (s.stride_w == 1 || s.stride_w == 2);
+    return known && s.pad_left < s.s && s.pad_right < s.s;
+}
+
 template <int D>
 static const RunTable* table_for(const ConvShape& s) {
-    return s.dilation_w > 1 ? &kTable<D, 0> : s.s == 3 ? &kTable<D, 3> : s.s == 5 ? &kTable<D, 5> : &kTable<D, 0>;
+    return !neighbouring(s) ? &kTable<D, 0> : s.s == 3 ? &kTable<D, 3> : &kTable<D, 5>;
 }
 
 static const RunTable* run_table(const ConvShape& s) {
@@ -129,35 +141,59 @@ static const RunTable* run_table(const ConvShape& s) {
 }
 
 struct Planes {
-    const ConvShape* s;
+    const RunTable* table;
+    bool neighbouring;
     int64_t blocks, rows, tiles;  // channel blocks; output rows in a task; tasks of a plane
+    int64_t runs, wide, wider;    // in a row; pixels in each, and how many have one more
     Range inner;                  // output columns whose whole window lies in the image
 };
 
 static Planes planes_of(const ConvShape& s) {
     Planes l;
-    l.s = &s;
+    l.table = run_table(s);
+    l.neighbouring = neighbouring(s);
     l.blocks = ceil_div(s.c, kLanes);
     const int64_t tiles = least(s.p, ceil_div(s.p * s.q * s.r * s.s, kTaskWork));
     l.rows = ceil_div(s.p, tiles);
     l.tiles = ceil_div(s.p, l.rows);
+    l.runs = ceil_div(s.q, l.table->widest);
+    l.wide = s.q / l.runs;
+    l.wider = s.q % l.runs;
     l.inner = {outputs_reached(-s.pad_left, s.stride_w, s.w, s.q).begin,
                outputs_reached((s.s - 1) * s.dilation_w - s.pad_left, s.stride_w, s.w, s.q).end};
     return l;
 }
 
+// The run of `count` pixels from column q on, in the row whose first input and output `row` has.
+static PixelRun run_at(const PixelRun& row, int64_t q) {
+    PixelRun run = row;
+    run.to.y += q * kLanes;
+    run.to.residual = row.to.residual ? row.to.residual + q * kLanes : nullptr;
+    return run;
+}
+
 // One output row, from its leftmost input and weight.
-static void output_row(const ConvShape& s, const Range& inner, const RunTable& table, const PixelRun& first) {
+static void neighbouring_row(const ConvShape& s, const Planes& l, const PixelRun& row) {
+    for (int64_t i = 0, q = 0; i < l.runs; ++i) {
+        const int64_t count = l.wide + (i < l.wider ? 1 : 0), left = q * s.stride_w - s.pad_left;
+        PixelRun run = run_at(row, q);
+        run.x += left * kLanes;
+        run.inside = {-left, s.w - left};
+        l.table->of[count](run);
+        q += count;
+    }
+}
+
+// The same for any filter.
+static void any_row(const ConvShape& s, const Planes& l, const PixelRun& row) {
     for (int64_t q = 0; q < s.q;) {
         const int64_t left = q * s.stride_w - s.pad_left;
-        PixelRun run = first;
-        run.to.y += q * kLanes;
-        run.to.residual = first.to.residual ? first.to.residual + q * kLanes : nullptr;
-        if (q >= inner.begin && q < inner.end) {
-            const int64_t width = inner.end - q, count = ceil_div(width, ceil_div(width, table.widest));
+        PixelRun run = run_at(row, q);
+        if (q >= l.inner.begin && q < l.inner.end) {
+            const int64_t width = l.inner.end - q, count = ceil_div(width, ceil_div(width, l.table->widest));
             run.columns = s.s;
             run.x += left * kLanes;
-            table.of[count](run);
+            l.table->of[count](run);
             q += count;
             continue;
         }
@@ -180,7 +216,6 @@ static int64_t tasks(const Shape& shape, int) {
 static void run(const Call& call, int64_t begin, int64_t end, int) {
     const ConvShape& s = call.shape->conv;
     const Planes l = planes_of(s);
-    const RunTable& table = *run_table(s);
     for (int64_t task = begin; task < end; ++task) {
         const int64_t plane = task / l.tiles, block = plane % l.blocks, tile = task % l.tiles;
         for (int64_t p = tile * l.rows; p < least(s.p, (tile + 1) * l.rows); ++p) {
@@ -201,7 +236,11 @@ static void run(const Call& call, int64_t begin, int64_t end, int) {
                       call.in[1] ? call.in[1] + at : nullptr,
                       false,
                       &call.activation};
-            output_row(s, l.inner, table, run);
+            if (l.neighbouring) {
+                neighbouring_row(s, l, run);
+            } else {
+                any_row(s, l, run);
+            }
         }
     }
 }
