@@ -4,13 +4,15 @@
 
 Networks of lissome.models by name (ResNet-50 unless told), each from its ONNX file and a .liss file of it, or files.
 Each runs in a process of its own, N times (3 unless told), with everything imported before; the least of each number
-counts. Peak is what the process's resident memory grew by at most, the first run included; the last column divides it
-by the dense float32 weights and the arena, which is the memory of activations and workspaces.
+counts. `bound`: compile's option memory, none and 1.2. Peak is what the process's resident memory grew by at most, the
+first run included; the last column divides it by the dense float32 weights and the arena, which is the memory of
+activations and workspaces.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import subprocess
 import sys
@@ -19,6 +21,7 @@ from pathlib import Path
 from typing import Final
 
 NETWORKS: Final = ("resnet-50",)
+BOUNDS: Final = (0.0, 1.2)  # compile's memory; 0 for none
 
 CHILD: Final = """
 import json, resource, sys, time
@@ -28,7 +31,7 @@ from lissome import api
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
-path, small = sys.argv[1:]
+path, small, memory = sys.argv[1:]
 for suffix in (".onnx", ".liss"):
     ls.compile(small + suffix, threads=1)  # imports what each kind of file needs
 read_at, read = [], api._read
@@ -40,7 +43,7 @@ def timed(path):
 
 api._read = timed
 before, start = peak(), time.perf_counter()
-engine = ls.compile(path, threads=1)
+engine = ls.compile(path, threads=1, memory=float(memory) or None)
 planned = time.perf_counter()
 shapes = {s.name: [1 if extent == "N" else extent for extent in s.shape] for s in engine.inputs}
 inputs = {name: np.ones(shape, np.float32) for name, shape in shapes.items()}
@@ -86,9 +89,9 @@ def files(names: list[str]) -> Iterator[Path]:
         yield from (model, packed)
 
 
-def measure(path: Path, small: Path, repeats: int) -> dict[str, float]:
+def measure(path: Path, small: Path, bound: float, repeats: int) -> dict[str, float]:
     """Of all runs the least of each number."""
-    command = [sys.executable, "-c", CHILD, str(path), str(small)]
+    command = [sys.executable, "-c", CHILD, str(path), str(small), str(bound)]
     runs = [json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout) for _ in range(repeats)]
     return {key: min(run[key] for run in runs) for key in runs[0]}
 
@@ -104,16 +107,15 @@ def main() -> None:
 
     FOLDER.mkdir(parents=True, exist_ok=True)
     small, rows = tiny(FOLDER), []
-    print(
-        f"{'file':20} {'load s':>7} {'plan s':>7} {'run s':>7} {'peak MB':>8} {'weights':>8} {'arena':>6} {'peak /':>7}"
-    )
-    for path in files(list(arguments.networks)):
-        row = measure(path, small, max(1, arguments.repeats))
-        rows.append({"network": path.stem, "source": path.suffix[1:], **row})
+    columns = f"{'load s':>7} {'plan s':>7} {'run s':>7} {'peak MB':>8} {'weights':>8} {'arena':>6} {'peak /':>7}"
+    print(f"{'file':18} bound {columns}")
+    for path, bound in itertools.product(files(list(arguments.networks)), BOUNDS):
+        row = measure(path, small, bound, max(1, arguments.repeats))
+        rows.append({"network": path.stem, "source": path.suffix[1:], "bound": bound or None, **row})
         peak, weights, arena = (row[key] / 1e6 for key in ("peak_bytes", "weight_bytes", "arena_bytes"))
         print(
-            f"{path.name:20} {row['load_s']:7.2f} {row['plan_s']:7.2f} {row['first_run_s']:7.2f} {peak:8.0f} "
-            f"{weights:8.0f} {arena:6.1f} {peak / (weights + arena):7.2f}",
+            f"{path.name:18} {bound or '-':>5} {row['load_s']:7.2f} {row['plan_s']:7.2f} {row['first_run_s']:7.2f} "
+            f"{peak:8.0f} {weights:8.0f} {arena:6.1f} {peak / (weights + arena):7.2f}",
             flush=True,
         )
     if arguments.json:

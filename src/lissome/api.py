@@ -19,6 +19,7 @@ def compile(
     isa: str | None = None,
     kernels: Mapping[str, str] | None = None,
     tune: str = "off",
+    memory: float | None = None,
 ) -> Engine:
     """Make an Engine from a network or from the path of a `.liss` or `.onnx` file.
 
@@ -28,8 +29,10 @@ def compile(
     tune: how else algorithms are chosen. "off": by the cost model, the same on every machine. "quick": by what was
     measured on this machine before, and by measuring for some milliseconds the layers that never were. "full": by
     measuring every layer anew, seconds each at most. What is measured is kept in `lissome.runtime.tune.default_path()`.
+    memory: packed weights take at most this many times the memory of the dense float32 ones, 1 or more; None: whatever
+    makes the network fastest, which is several times where Winograd's filters are. Not with `tune`.
     Raises UnsupportedShape listing every operator the engine does not have, or for an algorithm that cannot do its
-    layer; ValueError for another `tune`; OSError when measurements cannot be kept; what `load` and
+    layer; ValueError for another `tune` or `memory`; OSError when measurements cannot be kept; what `load` and
     `from_onnx` raise for a bad file.
     """
     from lissome.runtime.engine import Engine
@@ -37,7 +40,7 @@ def compile(
 
     held = Held.of(net if isinstance(net, Network) else _read(net))
     del net  # a network that nobody else keeps goes weight by weight
-    return Engine(held, threads=threads, isa=isa, kernels=kernels, tune=tune)
+    return Engine(held, threads=threads, isa=isa, kernels=kernels, tune=tune, memory=memory)
 
 
 def _read(path: str | os.PathLike[str]) -> Network:

@@ -34,13 +34,24 @@ class Layer:
         return kernels.lanes(self.isa)
 
 
+def dense_bytes(layer: Layer) -> int:
+    """Bytes of the layer's weight as dense float32."""
+    return 4 * layer.shape.k * layer.shape.depth
+
+
+def _sparse_bytes(layer: Layer) -> int:
+    """A value and a place for each weight left."""
+    return int(2 * layer.density * dense_bytes(layer))
+
+
 @dataclass(frozen=True)
 class Algorithm:
     """A way to compute a convolution.
 
     stem: its kernel's name without the instruction set. refuses: why it cannot do a layer, "" when it can.
     pack: the weight for the kernel of this name. cost: expected time, in units of one vector multiply-add.
-    sparse: it runs on the stored weights only. ints: what the kernel's step takes.
+    sparse: it runs on the stored weights only. ints: what the kernel's step takes. memory: bytes of the packed weight,
+    about.
     """
 
     name: str
@@ -50,6 +61,7 @@ class Algorithm:
     cost: Callable[[Layer], float]
     sparse: bool = False
     ints: Callable[[Layer], tuple[int, ...]] = lambda layer: layer.shape.values()
+    memory: Callable[[Layer], int] = dense_bytes
 
     def kernel(self, isa: str) -> str:
         """The kernel's full name."""
@@ -206,8 +218,16 @@ ALGORITHMS: Final = (
     Algorithm("depthwise", "conv_f32_depthwise", _only_depthwise, _pack_blocks, lambda layer: 1.2 * _macs(layer)),
     Algorithm("mec", "conv_f32_mec", mec.refuses, mec.pack, mec.cost),
     Algorithm("im2col", "conv_f32_im2col", _any, _pack_filters, _im2col_cost),
-    Algorithm("sparse", "conv_f32_sparse", _any, _pack_taps, partial(_sparse_cost, 1), sparse=True),
-    Algorithm("sparse_blocks", "conv_f32_sparse_blocks", _any, _pack_taps, partial(_sparse_cost, 0), sparse=True),
+    Algorithm("sparse", "conv_f32_sparse", _any, _pack_taps, partial(_sparse_cost, 1), True, memory=_sparse_bytes),
+    Algorithm(
+        "sparse_blocks",
+        "conv_f32_sparse_blocks",
+        _any,
+        _pack_taps,
+        partial(_sparse_cost, 0),
+        True,
+        memory=_sparse_bytes,
+    ),
     *(
         Algorithm(
             f"winograd_{m}x{r}",
@@ -215,6 +235,7 @@ ALGORITHMS: Final = (
             partial(winograd.refuses, r),
             partial(winograd.pack, m),
             partial(_winograd_cost, m, r),
+            memory=partial(winograd.memory, m, r),
         )
         for m, r in winograd.VARIANTS
     ),

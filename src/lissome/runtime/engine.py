@@ -41,6 +41,7 @@ class Engine:
         isa: str | None = None,
         kernels: Mapping[str, str] | None = None,
         tune: str = "off",
+        memory: float | None = None,
         on_layer: Callable[[Measured], None] | None = None,
     ) -> None:
         available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -51,8 +52,13 @@ class Engine:
         self._net = Held.of(net) if isinstance(net, Network) else net
         if tune not in EFFORTS:
             raise ValueError(f"tune={tune!r}; it is one of {', '.join(map(repr, EFFORTS))}")
+        if memory is not None and (not memory >= 1 or tune != "off"):
+            raise ValueError(
+                f"memory={memory} with tune={tune!r}; it is at least 1, and bounds what the cost model takes"
+            )
         kept = Kept(default_path(), self.isa, self.threads) if tune != "off" else None
-        self._prepared = Prepared(dict(kernels or {}), None if kept is None else Tuner(kept, tune, on_layer))
+        tuner = None if kept is None else Tuner(kept, tune, on_layer)
+        self._prepared = Prepared(dict(kernels or {}), tuner, memory=memory)
         self._plans: OrderedDict[int, Plan] = OrderedDict()
         self._lock = threading.Lock()
         self._names = tuple(spec.name for spec in self._net.graph.inputs)

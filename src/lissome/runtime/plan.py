@@ -20,9 +20,10 @@ from lissome.errors import UnsupportedShape
 from lissome.graph import shapes
 from lissome.graph.conv_shape import Shape
 from lissome.graph.ir import Node
-from lissome.runtime import kernels, lower, selection
+from lissome.runtime import budget, kernels, lower, selection
 from lissome.runtime.held import Held, Pack
 from lissome.runtime.layout import blocked
+from lissome.runtime.lower import conv
 from lissome.runtime.native import native
 from lissome.runtime.place import Memory
 from lissome.runtime.selection import Selection
@@ -43,12 +44,17 @@ WORK_EACH: Final = 200_000  # multiply-adds or elements: some tens of microsecon
 class Prepared:
     """What plans of one network share, whatever the batch: packed weights, how dense each weight is, which algorithm
     is asked for by node name, and who measures where none is.
+
+    memory: what packed weights may take, as a multiple of the dense ones; None: anything. within: the algorithms that
+    this leaves to nodes that ask for none.
     """
 
     wanted: Mapping[str, str] = field(default_factory=dict)
     tuner: Tuner | None = None
     packed: dict[tuple[object, ...], native.Packed] = field(default_factory=dict)
     densities: dict[str, float] = field(default_factory=dict)
+    memory: float | None = None
+    within: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -171,6 +177,10 @@ class Planner:
 
     def lower(self) -> None:
         """All nodes to steps, then a copy for every output of the network that has no memory of its own."""
+        if self.prepared.memory is not None and not self.prepared.within:
+            layers = {node.name: conv.layer(self, node) for node in self.net.graph.nodes if conv.is_layer(self, node)}
+            room = (self.prepared.memory - 1) * self.net.dense_bytes
+            self.prepared.within.update(budget.within(layers, self.prepared.wanted, room))
         for node in self.net.graph.nodes:
             if node.op not in lower.SELECTING:
                 for name in node.inputs:

@@ -70,6 +70,12 @@ def multiplications(m: int, r: int, shape: ConvShape) -> int:
     return tiles * (m + r - 1) ** 2 * shape.c * shape.k
 
 
+def memory(m: int, r: int, layer: Layer) -> int:
+    """Bytes of the packed filters: transformed, and themselves."""
+    s, lanes = layer.shape, layer.lanes
+    return 4 * ((m + r - 1) ** 2 + r * r) * s.c * math.ceil(s.k / lanes) * lanes
+
+
 def cost(m: int, r: int, layer: Layer) -> float:
     """Expected time in vector multiply-adds, infinite where the error is above ERROR_BOUND.
 

@@ -15,26 +15,39 @@ if TYPE_CHECKING:
     from lissome.runtime.plan import Planner
 
 
+def is_layer(planner: Planner, node: Node) -> bool:
+    """Whether a node is a convolution by weights."""
+    return node.op == "Conv" and node.inputs[1] in planner.net.weights
+
+
+def layer(planner: Planner, node: Node) -> Layer:
+    """What an algorithm is chosen for."""
+    weight = planner.net.weights[node.inputs[1]]
+    shape = shapes.conv_shape(node, planner.shape(node.inputs[0]), weight.shape)
+    return Layer(shape, planner.density(node.inputs[1]), planner.isa)
+
+
 def conv(planner: Planner, node: Node) -> None:
     """Conv, by the algorithm that is asked for or the cheapest."""
     planner.require_weights(node)
-    name, weight = node.inputs[1], planner.net.weights[node.inputs[1]]
-    shape = shapes.conv_shape(node, planner.shape(node.inputs[0]), weight.shape)
-    layer = Layer(shape, planner.density(name), planner.isa)
-    asked, tuner = planner.prepared.wanted.get(node.name), planner.prepared.tuner
-    if asked is None and tuner is not None:
-        asked, why = tuner.best(node.name, layer, weight, planner.workers(int(shape.macs * layer.density)))
-        algorithm, _ = choose(layer, f"node {node.name!r}", asked)
+    this, name, prepared = layer(planner, node), node.inputs[1], planner.prepared
+    shape = this.shape
+    if prepared.tuner is not None and node.name not in prepared.wanted:
+        weight, workers = planner.net.weights[name], planner.workers(int(shape.macs * this.density))
+        best, why = prepared.tuner.best(node.name, this, weight, workers)
+        algorithm, _ = choose(this, f"node {node.name!r}", best)
     else:
-        algorithm, why = choose(layer, f"node {node.name!r}", asked)
+        asked = prepared.wanted.get(node.name) or prepared.within.get(node.name)
+        algorithm, why = choose(this, f"node {node.name!r}", asked)
+        why = why if node.name in prepared.wanted or asked is None else "cheapest in the memory allowed"
     kernel = algorithm.kernel(planner.isa)
     key = (name, kernel, replace(shape, n=1))
     packed = planner.packed_weight(name, key, lambda weight: algorithm.pack(weight, shape, kernel))
     bias = kernels.to_vector(planner.net.weights[node.inputs[2]]) if len(node.inputs) > 2 and node.inputs[2] else None
-    work = int(shape.macs * layer.density) if algorithm.sparse else shape.macs
+    work = int(shape.macs * this.density) if algorithm.sparse else shape.macs
     why = f"{why}; {shape.p}x{shape.q} outputs"
     block_in, block_out = kernels.blocks(kernel)
-    x, ints = planner.in_layout(node.inputs[0], block_in), algorithm.ints(layer)
+    x, ints = planner.in_layout(node.inputs[0], block_in), algorithm.ints(this)
     planner.set_block(node.outputs[0], block_out)
     planner.add(Step((node.name,), node.op, kernel, why, (x,), node.outputs, ints, (), packed, bias, work=work))
 
