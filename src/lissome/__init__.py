@@ -20,6 +20,7 @@ _HOME: Final = {
     "compress_": "lissome.compress.apply",
     "uncompress_": "lissome.compress.apply",
     "freeze": "lissome.compress.freeze",
+    "shrink": "lissome.compress.shrink",
     "arrange": "lissome.pack.arrange",
     "save": "lissome.pack.container",
     "load": "lissome.pack.container",
@@ -71,6 +72,7 @@ __all__ = [  # written out: type checkers do not run code
     "save",
     "schedule",
     "share",
+    "shrink",
     "train",
     "uncompress_",
     "weights",
@@ -83,6 +85,7 @@ if TYPE_CHECKING:
     from lissome.compress.apply import bake_, compress_, uncompress_
     from lissome.compress.freeze import freeze
     from lissome.compress.recipe import Recipe, Stage
+    from lissome.compress.shrink import shrink
     from lissome.graph import Graph
     from lissome.interchange.caffe import from_caffe
     from lissome.interchange.onnx import export_onnx, from_onnx

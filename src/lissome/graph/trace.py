@@ -34,10 +34,14 @@ _FRAME: Final = re.compile(r'File "(?P<file>.+)", line (?P<line>\d+), in .*\n\s*
 
 @dataclass(frozen=True)
 class Traced:
-    """A graph, and the float32 tensor of each of its parameters (they share memory with the module)."""
+    """A graph, and the float32 tensor of each of its parameters (they share memory with the module).
+
+    sources: for a parameter that is not one of the module's own, the names of those that it was computed from.
+    """
 
     graph: Graph
     values: Mapping[str, torch.Tensor]
+    sources: Mapping[str, tuple[str, ...]]
 
 
 def trace(model: nn.Module, example: torch.Tensor | tuple[torch.Tensor, ...]) -> Graph:
@@ -95,6 +99,7 @@ class _Translation:
         self.made: dict[Onnx, tuple[str, ...]] = {}
         self.constants: dict[float, str] = {}
         self.values: dict[str, torch.Tensor] = {}
+        self.sources: dict[str, tuple[str, ...]] = {}
         self.inputs: list[TensorSpec] = []
         self.nodes: list[Node] = []
         self.taken: set[str] = set()
@@ -117,7 +122,7 @@ class _Translation:
         for name, value in values.items():
             if value.dtype != torch.float32:
                 raise TraceError(f"{name} is {value.dtype}; a graph computes in float32: call model.float() first")
-        return Traced(graph, values)
+        return Traced(graph, values, self.sources)
 
     def _placeholders(self, examples: Mapping[str, Any]) -> None:
         for spec in self.program.graph_signature.input_specs:
@@ -239,10 +244,13 @@ class _Translation:
         if isinstance(operand, float):
             if operand not in self.constants:
                 self.constants[operand] = self._weight("constant", torch.tensor([operand])).name
+                self.sources[self.constants[operand]] = ()
             return self.constants[operand]
         if isinstance(operand, Derived):
             arrays = [self.values[name].cpu().numpy() for name in operand.weights]
-            return self._weight(operand.name, torch.from_numpy(operand.compute(*arrays).copy())).name
+            name = self._weight(operand.name, torch.from_numpy(operand.compute(*arrays).copy())).name
+            self.sources[name] = operand.weights
+            return name
         made, index = (operand.node, operand.index) if isinstance(operand, Output) else (operand, 0)
         if made not in self.made:
             before = len(self.nodes)
