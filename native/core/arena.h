@@ -26,15 +26,16 @@ class Arena {
     std::byte* data_;
 };
 
-// As many arenas as runs were ever in progress at once; a run takes one and gives it back.
+// As many arenas as runs were ever in progress at once; a run takes one and gives it back. Who would have to wait goes
+// without: in a forked child the lock may be that of a thread which is no more.
 class ArenaPool {
   public:
     explicit ArenaPool(size_t bytes) : bytes_(bytes) {}
 
     std::unique_ptr<Arena> take() {
         {
-            const std::lock_guard lock(mutex_);
-            if (!idle_.empty()) {
+            const std::unique_lock lock(mutex_, std::try_to_lock);
+            if (lock.owns_lock() && !idle_.empty()) {
                 std::unique_ptr<Arena> arena = std::move(idle_.back());
                 idle_.pop_back();
                 return arena;
@@ -44,8 +45,10 @@ class ArenaPool {
     }
 
     void give_back(std::unique_ptr<Arena> arena) {
-        const std::lock_guard lock(mutex_);
-        idle_.push_back(std::move(arena));
+        const std::unique_lock lock(mutex_, std::try_to_lock);
+        if (lock.owns_lock()) {
+            idle_.push_back(std::move(arena));
+        }
     }
 
   private:

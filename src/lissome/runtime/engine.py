@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
@@ -23,6 +24,8 @@ from lissome.runtime.tune import Kept, Measured, Tuner, default_path
 PLANS_KEPT: Final = 8
 FLOAT32: Final = np.dtype(np.float32)
 EFFORTS: Final = ("off", "quick", "full")
+#: all that there are: a forked child gives each a lock of its own, as nobody there would open the parent's
+_ENGINES: Final[weakref.WeakSet[Engine]] = weakref.WeakSet()
 
 
 class Engine:
@@ -61,6 +64,7 @@ class Engine:
         self._prepared = Prepared(dict(kernels or {}), tuner, memory=memory)
         self._plans: OrderedDict[int, Plan] = OrderedDict()
         self._lock = threading.Lock()
+        _ENGINES.add(self)
         self._names = tuple(spec.name for spec in self._net.graph.inputs)
         self._single = len(self._names) == 1 == len(self._net.graph.outputs)
         plan = self._plan(1)
@@ -209,3 +213,12 @@ def _table(rows: Sequence[tuple[str, ...]]) -> str:
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )
+
+
+def _renew_locks() -> None:
+    for engine in _ENGINES:
+        engine._lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_locks)
