@@ -143,6 +143,12 @@ def _own_class(owner: nn.Module) -> None:
     owner.__class__ = type(shared.__name__, shared.__bases__, members)
 
 
+def parametrized(module: nn.Module) -> str | None:
+    """The path of the first module in `module` that carries parametrizations, whosever they are; None without any."""
+    found = (path for path, owner in module.named_modules() if parametrize.is_parametrized(owner))
+    return next(found, None)
+
+
 def groups(module: nn.Module) -> list[tuple[int, list[Member]]]:
     """Members of each method group on `module`, in the order in which they were registered; tied weights once."""
     found: dict[int, list[Member]] = {}

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
+from lissome.compress.apply import parametrized
 from lissome.errors import RecipeError
 from lissome.graph import coupling
 from lissome.graph.conv_shape import Shape
@@ -82,12 +82,12 @@ def shrink(
     module that cannot be traced. `model` is left as it is.
     """
     how = Options(macs, channels, saliency, least, multiple, seed)
-    for path, owner in model.named_modules():
-        if parametrize.is_parametrized(owner):
-            raise RecipeError(
-                f"{path or type(model).__name__!r} carries parametrizations: shrink first and compress_ after that, or "
-                "bake_ the model (or remove_parametrizations, for those that are not lissome's)"
-            )
+    path = parametrized(model)
+    if path is not None:
+        raise RecipeError(
+            f"{path or type(model).__name__!r} carries parametrizations: shrink first and compress_ after that, or "
+            "bake_ the model (or remove_parametrizations, for those that are not lissome's)"
+        )
     graph, extents, found = removable(model, example)
     state = {name: value.detach() for name, value in model.state_dict(keep_vars=True).items()}
     gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
