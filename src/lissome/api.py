@@ -26,9 +26,10 @@ def compile(
     threads: at most this many, one a processor core when None; small layers use fewer. isa: "scalar", "avx2",
     "avx512" or "neon" instead of the widest that this machine has. kernels: the algorithm of a convolution by its
     node's name (`{"conv1": "im2col"}`; see docs/kernels.md), instead of the one that the cost model prefers.
-    tune: how else algorithms are chosen. "off": by the cost model, the same on every machine. "quick": by what was
-    measured on this machine before, and by measuring for some milliseconds the layers that never were. "full": by
-    measuring every layer anew, seconds each at most. What is measured is kept in `lissome.runtime.tune.default_path()`.
+    tune: how else algorithms are chosen. "off": by the cost model, the same on every machine but a calibrated one
+    (`lissome tune --calibrate`). "quick": by what was measured on this machine before, and by measuring for some
+    milliseconds the layers that never were. "full": by measuring every layer anew, seconds each at most. What is
+    measured is kept in `lissome.runtime.tune.default_path()`.
     memory: packed weights take at most this many times the memory of the dense float32 ones, 1 or more; None: whatever
     makes the network fastest, which is several times where Winograd's filters are. Not with `tune`.
     Raises UnsupportedShape listing every operator the engine does not have, or for an algorithm that cannot do its

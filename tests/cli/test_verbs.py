@@ -137,3 +137,15 @@ def test_a_damaged_file(lissome, packed, tmp_path, verb):
     assert (result.code, result.out) == (FAILED, "")
     assert "bad.liss" in result.err
     assert not (tmp_path / "y.npy").exists()
+
+
+def test_calibrating_needs_no_file(lissome, tmp_path, monkeypatch):
+    """--calibrate measures and keeps, as a table or JSON; neither a file nor that is wrong usage."""
+    monkeypatch.setenv("LISSOME_CACHE", str(tmp_path))
+    monkeypatch.setattr("lissome.runtime.tune.calibration.PASSES", 1)
+    text = lissome("tune", "--calibrate").out
+    assert "im2col" in text
+    found = json.loads(lissome("tune", "--calibrate", "--json").out)
+    assert set(found) == {"isa", "overheads", "a_byte", "ratios"}
+    assert (tmp_path / "tuned.json").exists()
+    assert lissome("tune").code == USAGE

@@ -7,8 +7,8 @@ One line an algorithm in `ALGORITHMS`. The planner takes the cheapest that can d
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
@@ -22,11 +22,14 @@ from lissome.weights import CodedWeight
 
 @dataclass(frozen=True)
 class Layer:
-    """What an algorithm is chosen for. density: share of the weights that are not zero."""
+    """What an algorithm is chosen for. density: share of the weights that are not zero. measured: what calibration on
+    this machine found (runtime/tune/calibration.py), empty where there was none.
+    """
 
     shape: ConvShape
     density: float
     isa: str
+    measured: Mapping[str, float] = field(default_factory=dict, compare=False)
 
     @property
     def lanes(self) -> int:
@@ -51,7 +54,7 @@ class Algorithm:
     stem: its kernel's name without the instruction set. refuses: why it cannot do a layer, "" when it can.
     pack: the weight for the kernel of this name. cost: expected time, in units of one vector multiply-add.
     sparse: it runs on the stored weights only. ints: what the kernel's step takes. memory: bytes of the packed weight,
-    about.
+    about. unread: those of them that a run leaves alone.
     """
 
     name: str
@@ -62,10 +65,16 @@ class Algorithm:
     sparse: bool = False
     ints: Callable[[Layer], tuple[int, ...]] = lambda layer: layer.shape.values()
     memory: Callable[[Layer], int] = dense_bytes
+    unread: Callable[[Layer], int] = lambda _layer: 0
 
     def kernel(self, isa: str) -> str:
         """The kernel's full name."""
         return f"{self.stem}_{isa}"
+
+    def time(self, layer: Layer) -> float:
+        """The cost, as far as this machine was measured: with its overhead, and no less than reading the weight."""
+        reading = (self.memory(layer) - self.unread(layer)) * layer.measured.get("a byte", 0.0)
+        return max(self.cost(layer) * layer.measured.get(self.name, 1.0), reading)
 
 
 def choose(layer: Layer, where: str, wanted: str | None = None) -> tuple[Algorithm, str]:
@@ -83,9 +92,9 @@ def choose(layer: Layer, where: str, wanted: str | None = None) -> tuple[Algorit
             raise UnsupportedShape(f"{where}: no algorithm is called {wanted!r}; {names}")
         if not (both := [a for a in able if a in named]):
             raise UnsupportedShape(f"{where}: {wanted} cannot do it: {named[0].refuses(layer)}; {names}")
-        return min(both, key=lambda a: a.cost(layer)), "asked for"
+        return min(both, key=lambda a: a.time(layer)), "asked for"
     costs = [
-        (algorithm.cost(layer), number) for number, algorithm in enumerate(ALGORITHMS) if not algorithm.refuses(layer)
+        (algorithm.time(layer), number) for number, algorithm in enumerate(ALGORITHMS) if not algorithm.refuses(layer)
     ]
     least, number = min(costs)
     others = sorted(cost for cost, other in costs if other != number)
@@ -236,6 +245,7 @@ ALGORITHMS: Final = (
             partial(winograd.pack, m),
             partial(_winograd_cost, m, r),
             memory=partial(winograd.memory, m, r),
+            unread=dense_bytes,
         )
         for m, r in winograd.VARIANTS
     ),

@@ -50,5 +50,5 @@ def _ways(layer: Layer, asked: str | None) -> list[_Way]:
         if not algorithm.refuses(layer)
         and (asked is None or algorithm.name == asked or algorithm.name.startswith(f"{asked}_"))
     ]
-    ways = [_Way(a.name, a.cost(layer), a.memory(layer) - dense_bytes(layer)) for a in able]
+    ways = [_Way(a.name, a.time(layer), a.memory(layer) - dense_bytes(layer)) for a in able]
     return [way for way in ways if math.isfinite(way.cost)] or ways

@@ -19,7 +19,7 @@ from lissome.network import Network
 from lissome.runtime.held import Held
 from lissome.runtime.kernels import resolve_isa
 from lissome.runtime.plan import Plan, Prepared, make_plan
-from lissome.runtime.tune import Kept, Measured, Tuner, default_path
+from lissome.runtime.tune import Kept, Measured, Tuner, default_path, overheads
 
 PLANS_KEPT: Final = 8
 FLOAT32: Final = np.dtype(np.float32)
@@ -61,7 +61,9 @@ class Engine:
             )
         kept = Kept(default_path(), self.isa, self.threads) if tune != "off" else None
         tuner = None if kept is None else Tuner(kept, tune, on_layer)
-        self._prepared = Prepared(dict(kernels or {}), tuner, memory=memory)
+        self._prepared = Prepared(
+            dict(kernels or {}), tuner, memory=memory, measured=overheads(self.isa, self._net.dense_bytes)
+        )
         self._plans: OrderedDict[int, Plan] = OrderedDict()
         self._lock = threading.Lock()
         _ENGINES.add(self)

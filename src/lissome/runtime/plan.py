@@ -46,7 +46,7 @@ class Prepared:
     is asked for by node name, and who measures where none is.
 
     memory: what packed weights may take, as a multiple of the dense ones; None: anything. within: the algorithms that
-    this leaves to nodes that ask for none.
+    this leaves to nodes that ask for none. measured: what calibration found on this machine.
     """
 
     wanted: Mapping[str, str] = field(default_factory=dict)
@@ -55,6 +55,7 @@ class Prepared:
     densities: dict[str, float] = field(default_factory=dict)
     memory: float | None = None
     within: dict[str, str] = field(default_factory=dict)
+    measured: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ def layer(planner: Planner, node: Node) -> Layer:
     """What an algorithm is chosen for."""
     weight = planner.net.weights[node.inputs[1]]
     shape = shapes.conv_shape(node, planner.shape(node.inputs[0]), weight.shape)
-    return Layer(shape, planner.density(node.inputs[1]), planner.isa)
+    return Layer(shape, planner.density(node.inputs[1]), planner.isa, planner.prepared.measured)
 
 
 def conv(planner: Planner, node: Node) -> None:

@@ -67,8 +67,8 @@ def signature(layer: Layer) -> str:
 def candidates(layer: Layer, *, everything: bool) -> list[Algorithm]:
     """The algorithms that can do a layer, unless `everything` without those that the model puts far behind."""
     able = [algorithm for algorithm in ALGORITHMS if not algorithm.refuses(layer)]
-    least = min(algorithm.cost(layer) for algorithm in able)
-    return [algorithm for algorithm in able if everything or algorithm.cost(layer) <= FAR * least]
+    least = min(algorithm.time(layer) for algorithm in able)
+    return [algorithm for algorithm in able if everything or algorithm.time(layer) <= FAR * least]
 
 
 def measure(
