@@ -10,6 +10,7 @@ from torch import nn
 
 from lissome.compress.method import Method
 from lissome.compress.prune import Fisher, Lamp, Magnitude
+from lissome.compress.quantize import RateDistortion
 from lissome.compress.share import KMeans, StraightThrough
 from lissome.compress.share.lloyd import INITS
 from lissome.weights.formats import FORMATS
@@ -34,9 +35,11 @@ SHARE: tuple[Method, ...] = (
     StraightThrough(clusters=3),
     StraightThrough(bits=3, format="float8_e4m3"),
 )
+QUANTIZE: tuple[Method, ...] = (RateDistortion(rate=1e-3),)  # asleep: test_rate_distortion.py wakes it
 CHAINS: tuple[tuple[Method, ...], ...] = (
-    *((method,) for method in (*PRUNE, *SHARE)),
+    *((method,) for method in (*PRUNE, *SHARE, *QUANTIZE)),
     *itertools.product(PRUNE, SHARE),
+    *itertools.product(PRUNE[1:2], QUANTIZE),
 )
 
 

@@ -35,6 +35,7 @@ _HOME: Final = {
 }
 _MODULES: Final = {
     "prune": "lissome.compress.prune",
+    "quantize": "lissome.compress.quantize",
     "share": "lissome.compress.share",
     "schedule": "lissome.compress.schedule",
     "models": "lissome.models",
@@ -69,6 +70,7 @@ __all__ = [  # written out: type checkers do not run code
     "models",
     "profile",
     "prune",
+    "quantize",
     "save",
     "schedule",
     "share",
@@ -81,7 +83,7 @@ __all__ = [  # written out: type checkers do not run code
 if TYPE_CHECKING:
     from lissome import data, errors, hardware, models, train, weights
     from lissome.api import compile
-    from lissome.compress import prune, schedule, share
+    from lissome.compress import prune, quantize, schedule, share
     from lissome.compress.apply import bake_, compress_, uncompress_
     from lissome.compress.freeze import freeze
     from lissome.compress.recipe import Recipe, Stage

@@ -6,6 +6,7 @@ import torch
 
 from lissome.compress.apply import groups
 from lissome.compress.prune import Magnitude
+from lissome.compress.quantize import RateDistortion
 from lissome.compress.recipe import Recipe, Stage
 from lissome.compress.share import KMeans, StraightThrough
 from lissome.data import Dataset
@@ -145,6 +146,18 @@ def test_trained_weights_skip_the_dense_stage(make_network, quadrants):
     outcome = pipeline.run(recipe_with(STAGES["one-shot"]), model, quadrants, trained=True)
     assert [name for name, _ in outcome.accuracies] == ["prune", "share", "train"]
     assert all(torch.equal(outcome.reference.state_dict()[name], given[name]) for name in given)
+
+
+def test_calibrated_methods_see_images_when_their_stage_begins(make_network, quadrants):
+    """The stage "quantize" calibrates on training images: every weight is on its layer's grid, what was pruned is 0."""
+    rules = [("*", [Magnitude(sparsity=0.5), RateDistortion(rate=1e-5)])]
+    stages = [Stage(settle="prune", epochs=1, **BATCH), Stage(settle="quantize", epochs=1, **BATCH)]
+    model = make_network()
+    outcome = pipeline.run(Recipe(rules, stages), model, quadrants, trained=True)
+    assert [name for name, _ in outcome.accuracies] == ["prune", "quantize"]
+    kept = model[6].weight.detach()
+    assert int((kept == 0).sum()) >= 54
+    assert 1 < kept.unique().numel() < 54
 
 
 def test_progress_tells_where_the_run_is(make_network, quadrants):

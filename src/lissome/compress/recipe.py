@@ -34,7 +34,7 @@ from lissome.compress.method import Method
 from lissome.errors import RecipeError
 
 #: families of methods; the public names of package lissome.compress.<family> are its methods
-FAMILIES: Final = ("prune", "share")
+FAMILIES: Final = ("prune", "share", "quantize")
 SCHEDULES: Final = ("one-shot", "iterative", "cubic")
 
 
@@ -71,7 +71,8 @@ class Fit:
 class Stage(Fit):
     """One stage of `lissome compress`: settle a family of methods (or none), then train.
 
-    settle: "" (train as it is: the dense network first, or a last fine-tuning), or a family: "prune", "share".
+    settle: "" (train as it is: the dense network first, or a last fine-tuning), or a family: "prune", "share",
+    "quantize" (which sees the first 500 training images, without their labels, where its method is calibrated).
     schedule: "one-shot" (full strength, then train), "iterative" (`rounds` times: a step of strength, then
     train, with a learning rate that starts anew) or
     "cubic" (Zhu and Gupta 2017: strength rises as 1 − (1 − t)³ over the first `ramp` share of the steps, then holds).

@@ -65,10 +65,10 @@ def export(model: nn.Module, example: torch.Tensor | tuple[torch.Tensor, ...]) -
             raise TraceError(f"example input {position} is {what}; a float32 tensor with the batch first is needed")
     # A module in channels_last would be exported with copies and views that say nothing about what it computes.
     plain = model.eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    return _Translation(_program(plain, tuple(tensor.contiguous() for tensor in examples))).result()
+    return _Translation(program(plain, tuple(tensor.contiguous() for tensor in examples))).result()
 
 
-def _program(model: nn.Module, examples: tuple[torch.Tensor, ...]) -> ExportedProgram:
+def program(model: nn.Module, examples: tuple[torch.Tensor, ...]) -> ExportedProgram:
     """Export with a free batch. A batch of two, because torch.export takes extents of 0 and 1 for constants."""
     pairs = tuple(torch.cat([tensor[:1], tensor[:1]]) for tensor in examples)
     shapes = tuple({0: Dim.DYNAMIC} for _ in pairs)

@@ -13,20 +13,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from lissome import models
 from lissome.compress.apply import baked_copy, compress_, groups, plan
+from lissome.compress.calibrate import Calibrated, calibrate_
 from lissome.compress.recipe import Fit, Recipe, Stage
 from lissome.compress.schedule import Cubic, Iterative, Schedule
-from lissome.data import Dataset
+from lissome.data import Dataset, Split
 from lissome.errors import DataError, FormatError, RecipeError
 from lissome.train import checkpoint
 from lissome.train.fit import accuracy, fit, optimizer_for
 
 #: optimizer steps between two settlings of a gradual schedule: masks need not move at every step
 EVERY = 50
+#: images that calibrated methods see, the first of the training split
+CALIBRATION = 500
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,8 @@ def run(
     while state.stage < len(stages):
         stage = stages[state.stage]
         schedule = state.begin(stage)
+        if stage.settle and not state.epoch:
+            _calibrate(model, stage, split)
 
         def epoch_end(done: int, loss: float, optimizer: torch.optim.Optimizer) -> None:
             state.save(epoch=done, optimizer=optimizer, schedule=schedule)  # noqa: B023
@@ -144,6 +150,14 @@ def _train_teacher(
     alone = Recipe(stages=[Stage(**fields)], seed=recipe.seed)
     folder = None if work is None else work / "teacher"
     return run(alone, network, dataset, work=folder, holdout=count, on_epoch=on_epoch).model
+
+
+def _calibrate(model: nn.Module, stage: Stage, split: Split) -> None:
+    """Let the stage's methods decide, where they are of those that have to see inputs first."""
+    settled = (members[0].parametrization.method for _, members in groups(model))
+    if any(isinstance(method, Calibrated) and method.family == stage.settle for method in settled):
+        images = split.take(np.arange(min(CALIBRATION, len(split))))
+        calibrate_(model, torch.from_numpy(images.inputs()))
 
 
 class _State:

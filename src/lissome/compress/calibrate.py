@@ -1,0 +1,218 @@
+"""calibrate_: methods that decide from what a layer really sees, on a few hundred unlabelled inputs.
+
+The network is walked once, operator by operator, with all calibration inputs side by side in two versions: as the
+original network computes them, and as the compressed one does so far. At a layer whose weight carries a calibrated
+method, the second moments of both versions of its inputs say what the method needs: which outputs the original gave,
+and which inputs the compressed layer has to make them from. So each layer makes good what those before it lost.
+"""
+
+from __future__ import annotations
+
+import copy
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from lissome.compress.apply import baked_copy, groups
+from lissome.compress.importance import importance
+from lissome.compress.layers import Layer, call
+from lissome.compress.method import Member, Method
+from lissome.errors import DataError, RecipeError
+from lissome.graph.trace import program
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one layer sees, its inputs as G groups of patches of d numbers: means over images and positions, float64.
+
+    reference: the layer's weight in the original network. gram: (G, d, d), E[x̂ x̂ᵀ] of the compressed network's inputs.
+    cross: (G, d, d), E[x x̂ᵀ] with the original's. mean, reference_mean: (G, d), E[x̂] and E[x]. power: (G,), the mean
+    over the d inputs of E[x²].
+    importance: (K,), what a unit of squared error of each output channel costs, in nats an image.
+    """
+
+    reference: Tensor
+    gram: Tensor
+    cross: Tensor
+    mean: Tensor
+    reference_mean: Tensor
+    power: Tensor
+    importance: Tensor
+
+    @property
+    def rows(self) -> Tensor:
+        """The original weight as (G, K / G, d), float64."""
+        return self.reference.double().reshape(self.mean.shape[0], -1, self.mean.shape[1])
+
+    def shift(self, weight: Tensor) -> Tensor:
+        """What the mean output of each channel lacks with `weight` on the compressed network's inputs; (K,) float64."""
+        now = weight.double().reshape(self.rows.shape) @ self.mean.unsqueeze(2)
+        return (self.rows @ self.reference_mean.unsqueeze(2) - now).flatten()
+
+
+class Calibrated(Method):
+    """A method that sleeps until `calibrate_` shows it what its layer sees."""
+
+    @abstractmethod
+    def decide(self, member: Member, seen: Seen, *, centred: bool) -> None:
+        """Decide a layer's weight. centred: a calibrated bias follows, which takes up any constant error."""
+
+    @abstractmethod
+    def decide_bias(self, member: Member, target: Tensor, importance: Tensor) -> None:
+        """Decide a bias, best at `target` (K,) float64."""
+
+
+def calibrate_(
+    model: nn.Module, inputs: Tensor, *, reference: nn.Module | None = None, batch: int = 25, seed: int = 0
+) -> None:
+    """Let the calibrated methods on `model` decide, in place, layer by layer.
+
+    inputs: unlabelled inputs as the network gets them, float32 with the batch first; 200 to 500 images do.
+    reference: the network whose results are to be kept, with parameters of the same names; by default `model` as it is
+    now, its calibrated methods asleep. Pruned without training since, a model does better with what it was before.
+    A weight that several layers read is decided at the first. The result depends on `inputs` and `seed` alone.
+    Raises RecipeError when no calibrated method is on the model or one is on a weight that no convolution or linear
+    layer reads; DataError for no inputs and for NaN or infinity in them or in an activation, naming the layer;
+    TraceError as `freeze` does.
+    """
+    members = _members(model)
+    if not members:
+        raise RecipeError("the model carries no calibrated method; call compress_ with one first")
+    if not inputs.numel():
+        raise DataError("no calibration inputs; 200 to 500 unlabelled ones are usual")
+    if not torch.isfinite(inputs).all():
+        raise DataError("the calibration inputs hold NaN or infinity; mend what prepares them")
+    was_training = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            original = baked_copy(reference) if reference is not None else _asleep(model)
+            _Walk(original.eval(), model, members, list(torch.split(inputs, batch))).run()
+    finally:
+        for module, mode in was_training.items():
+            module.training = mode
+
+
+def _members(model: nn.Module) -> dict[str, Member]:
+    """The calibrated members by the names of their parameters; of tied weights, by every name."""
+    shared = {
+        id(member.parametrization): member
+        for _, some in groups(model)
+        for member in some
+        if isinstance(member.parametrization.method, Calibrated)
+    }
+    named = {}
+    for path, owner in model.named_modules():
+        for name, chain in getattr(owner, "parametrizations", {}).items():
+            for item in chain:
+                if id(item) in shared:
+                    named[f"{path}.{name}".lstrip(".")] = shared[id(item)]
+    return named
+
+
+def _asleep(model: nn.Module) -> nn.Module:
+    """A plain copy of the model as it is without its calibrated methods, with its other methods."""
+    clone = copy.deepcopy(model)
+    for _, members in groups(clone):
+        method = members[0].parametrization.method
+        if isinstance(method, Calibrated):
+            method.settle(members, 0.0)
+    return baked_copy(clone)
+
+
+class _Walk:
+    """One pass through the exported graph, nodes outside, batches inside."""
+
+    def __init__(
+        self, original: nn.Module, model: nn.Module, members: Mapping[str, Member], batches: list[Tensor]
+    ) -> None:
+        self.members, self.batches = members, batches
+        self.done: set[int] = set()
+        exported: Any = program(original, (batches[0][:1],)).module()
+        self.graph: fx.Graph = exported.graph
+        self.original = _constants(exported) | _constants(original)
+        self.current = self.original | _constants(baked_copy(model))
+        self.changed = {name for name, value in self.current.items() if not torch.equal(value, self.original[name])}
+        self.layers: dict[fx.Node, Layer] = {}  # those that are the first to read a weight or bias to decide
+        decided: set[int] = set()
+        for node in self.graph.nodes:
+            layer = Layer.of(node, self.original)
+            if layer is not None and layer.weight in members:
+                own = {id(members[name].parametrization) for name in (layer.weight, layer.bias) if name in members}
+                if not own <= decided:
+                    self.layers[node] = layer
+                    decided |= own
+        waiting = [name for name, member in members.items() if id(member.parametrization) not in decided]
+        if waiting:
+            raise RecipeError(
+                f"calibrated methods are on {', '.join(map(repr, waiting))}, which no convolution (over one or two "
+                "axes) or linear layer whose weight carries one reads; leave them out of the recipe"
+            )
+
+    @torch.no_grad()
+    def run(self) -> None:
+        with torch.enable_grad():
+            costs = importance(self.graph, self.original, list(self.layers.values()), self.batches)
+        values: dict[fx.Node, list[tuple[Any, Any]]] = {}
+        last = {read: node for node in self.graph.nodes for read in node.all_input_nodes}
+        for node in self.graph.nodes:
+            if node.op == "placeholder":
+                values[node] = [(x, x) for x in self.batches]
+            elif node.op == "call_function":
+                if node in self.layers:
+                    layer = self.layers[node]
+                    self._decide(layer, self._seen(layer, values[layer.input], costs[node]))
+                values[node] = [self._both(node, values, i) for i in range(len(self.batches))]
+            for read in node.all_input_nodes:
+                if last[read] is node:
+                    values.pop(read, None)
+
+    def _both(self, node: fx.Node, values: Mapping[fx.Node, list[tuple[Any, Any]]], i: int) -> tuple[Any, Any]:
+        """What a call gives in the original and in the compressed network; one object where that is the same."""
+        original = call(node, lambda read: values[read][i][0], self.original)
+        if any(
+            str(read.target) in self.changed if read.op == "get_attr" else values[read][i][0] is not values[read][i][1]
+            for read in node.all_input_nodes
+        ):
+            return original, call(node, lambda read: values[read][i][1], self.current)
+        return original, original
+
+    def _seen(self, layer: Layer, pairs: list[tuple[Tensor, Tensor]], costs: Tensor) -> Seen:
+        sums: list[Tensor] = []
+        samples = 0
+        for original, current in pairs:
+            if not torch.isfinite(current).all() or not torch.isfinite(original).all():
+                raise DataError(f"the calibration inputs of the layer of {layer.weight!r} hold NaN or infinity")
+            p, q = layer.patches(original, current) if current is not original else layer.patches(original) * 2
+            found = [each.double() for each in (q.mT @ q, p.mT @ q, q.sum(1), p.sum(1), p.square().mean(2).sum(1))]
+            sums = [a + b for a, b in zip(sums, found, strict=True)] if sums else found
+            samples += p.shape[1]
+        gram, cross, mean, reference_mean, power = (each / samples for each in sums)
+        return Seen(self.original[layer.weight], gram, cross, mean, reference_mean, power, costs)
+
+    def _decide(self, layer: Layer, seen: Seen) -> None:
+        weight, bias = self.members[layer.weight], self.members.get(layer.bias)
+        if id(weight.parametrization) not in self.done:
+            weight.parametrization.method.decide(weight, seen, centred=bias is not None)
+            self._take(weight)
+        if bias is not None and id(bias.parametrization) not in self.done:
+            target = self.original[layer.bias].double() + seen.shift(self.current[layer.weight])
+            bias.parametrization.method.decide_bias(bias, target, seen.importance)
+            self._take(bias)
+
+    def _take(self, member: Member) -> None:
+        self.done.add(id(member.parametrization))
+        for name, each in self.members.items():
+            if each.parametrization is member.parametrization:
+                self.current[name] = getattr(member.owner, member.name).detach()
+                self.changed.add(name)
+
+
+def _constants(model: nn.Module) -> dict[str, Tensor]:
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    return {name: value.detach() for name, value in (parameters | dict(model.named_buffers())).items()}

@@ -1,0 +1,5 @@
+"""Quantization: values on a grid of few bits. One method a file."""
+
+from lissome.compress.quantize.rate_distortion import RateDistortion
+
+__all__ = ["RateDistortion"]
