@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final
 __version__: Final = "0.1.0"
 
 _HOME: Final = {
-    "Graph": "lissome.graph",
     "Network": "lissome.network",
     "Recipe": "lissome.compress.recipe",
     "Stage": "lissome.compress.recipe",
@@ -48,7 +47,6 @@ _MODULES: Final = {
 
 __all__ = [  # written out: type checkers do not run code
     "Engine",
-    "Graph",
     "Network",
     "Recipe",
     "Stage",
@@ -88,7 +86,6 @@ if TYPE_CHECKING:
     from lissome.compress.freeze import freeze
     from lissome.compress.recipe import Recipe, Stage
     from lissome.compress.shrink import shrink
-    from lissome.graph import Graph
     from lissome.interchange.caffe import from_caffe
     from lissome.interchange.onnx import export_onnx, from_onnx
     from lissome.network import Network

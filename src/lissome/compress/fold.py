@@ -13,9 +13,8 @@ from typing import Final
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.utils import parametrize
 
-from lissome.compress.apply import baked_copy
+from lissome.compress.apply import baked_copy, parametrized
 from lissome.errors import RecipeError
 from lissome.graph.trace import program
 
@@ -51,7 +50,7 @@ def fold_batch_norms_(model: nn.Module, example: torch.Tensor | tuple[torch.Tens
             continue
         if norm.running_mean is None or calls[f"{norm_path}.running_mean".lstrip(".")] > 1:
             continue
-        if parametrize.is_parametrized(layer):
+        if parametrized(layer) is not None:
             raise RecipeError(f"{layer_path!r} carries a method already; fold batch norms before compress_")
         _fold(layer, norm)
         parent, _, name = norm_path.rpartition(".")
