@@ -107,6 +107,13 @@ void bind_packers(nb::module_& m) {
         nb::arg("rows"), nb::arg("columns"), nb::arg("positions"), nb::arg("values").none(), nb::arg("codes").none(),
         nb::arg("table").none(), "A sparse (rows, columns) weight in interleaved slices of 16 rows.");
     m.def(
+        "pack_slots",
+        [](int64_t rows, int64_t columns, const Positions& positions, const Codes& codes, const Floats& table) {
+            return pack_slots(source(rows, columns, positions, {}, codes, table));
+        },
+        nb::arg("rows"), nb::arg("columns"), nb::arg("positions"), nb::arg("codes"), nb::arg("table"),
+        "A sparse (rows, columns) weight of at most 63 values, in slots of 16 bits.");
+    m.def(
         "pack_taps",
         [](const Extents16& conv, const Positions& positions, const std::optional<Floats>& values,
            const std::optional<Codes>& codes, const std::optional<Floats>& table, int64_t panel) {

@@ -58,6 +58,7 @@ enum class Form : int {
     panels,    // dense, columns of `panel` outputs (gemm/pack.h)
     sell,      // sparse rows in interleaved slices (gemm/sell.h)
     filters,   // dense, rows of one group in panels of at most `panel` (gemm/pack.h)
+    slots,     // sparse rows of few values, as 16-bit slots in segments of columns (gemm/slots.h)
     taps,      // sparse filters as offsets into the padded input (conv/taps.h)
     winograd,  // dense filters, transformed (conv/pack.h); `panel` is a vector's lanes
     mec,       // dense filters as columns of (r, s, c) in panels of `panel` (conv/pack.h)
@@ -74,7 +75,7 @@ struct WeightView {
     const uint32_t* start = nullptr;   // sell: first step of a slice; taps: first entry of a block's filter
     const uint32_t* length = nullptr;  // sell: entries of each row of each slice; taps: of all filters before one
     const uint32_t* row = nullptr;     // sell: which output each row of each slice is; taps: which filter
-    const void* index = nullptr;       // uint16_t, or uint32_t when wide
+    const void* index = nullptr;       // uint16_t, or uint32_t when wide; slots: see gemm/slots.h
     const void* value = nullptr;       // float, or uint8_t codes into the table when coded
     const float* table = nullptr;      // entries values, then zeros to a multiple of 32
     int64_t entries = 0, blocks = 0;   // blocks: of channels, of taps

@@ -15,6 +15,9 @@ PackedPtr pack_panels(std::span<const float> weight, int64_t rows, int64_t colum
 // is padded, so that a panel begins at its first row times `columns`.
 PackedPtr pack_filters(std::span<const float> weight, int64_t rows, int64_t columns, int64_t groups, int64_t panel);
 
+// Form::slots: see slots.h. Throws std::invalid_argument for values that are not codes into at most 63.
+PackedPtr pack_slots(const SparseSource& source);
+
 // Form::sell: see sell.h.
 PackedPtr pack_sell(const SparseSource& source);
 

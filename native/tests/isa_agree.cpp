@@ -80,6 +80,8 @@ PackedPtr pack(const Kernel& kernel, const Shape& shape, const Problem& problem)
             return pack_winograd(problem.weight, shape.conv, kernel.tile, kernel.panel);
         case Form::sell:
             return pack_sell(source);
+        case Form::slots:
+            return pack_slots(source);
         case Form::taps:
             return pack_taps(source, shape.conv, kernel.panel);
         default:
@@ -217,7 +219,7 @@ std::vector<Problem> weighted(const Kernel& kernel) {
             problem.weight = floats_of(problem.rows * problem.columns, kernel.form >= Form::sell ? 0.7 : 0.0);
             problem.bias = variant == 1 ? Floats{} : floats_of(problem.rows);
             problem.x = floats_of(rule_of(kernel.op).operands(shape, kernel).in[0]);
-            problem.coded = variant != 0;
+            problem.coded = variant != 0 || kernel.form == Form::slots;
             problem.terms = static_cast<float>(2 * problem.columns + 4) * growth(kernel, shape.conv);
             if (variant == 2) {
                 problem.activation.kind = ActivationKind::relu;

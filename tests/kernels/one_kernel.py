@@ -22,7 +22,7 @@ def names(prefix: str) -> list[str]:
 
 def choice(kernel: str) -> Choice:
     """A forced choice of this kernel."""
-    return Choice(kernel, "forced by a test", "sparse" in kernel)
+    return Choice(kernel, "forced by a test", "sparse" in kernel or "coded" in kernel)
 
 
 def step(builder: native.Builder, kernel: str, ends: tuple[int, int], ints: tuple[int, ...], **options: Any) -> None:

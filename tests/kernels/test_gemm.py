@@ -10,7 +10,7 @@ from one_kernel import gemm, names
 
 from engine_problems import assert_close, uniform, weight_forms
 from lissome.runtime import kernels
-from lissome.weights import Dense
+from lissome.weights import Codebook, Dense, Sparse
 
 pytestmark = pytest.mark.native
 
@@ -41,7 +41,14 @@ SHAPES = [
 ]
 
 
+def _able(kernel, weight):
+    """Whether a kernel can do this form of weight."""
+    return "coded" not in kernel or 0 < kernels.shared_values(weight) <= kernels.CODED_VALUES
+
+
 def _check(kernel, x, weight, bias, *, relu=False):
+    if not _able(kernel, weight):
+        return
     dense = weight.to_dense().astype(np.float64)
     with np.errstate(all="ignore"):
         want = x.astype(np.float64) @ dense.T + (0 if bias is None else bias.astype(np.float64))
@@ -86,6 +93,25 @@ def test_any_shape(kernel, shape, seed, data):
     _check(kernel, uniform(rng, m, k), weight, uniform(rng, n), relu=data.draw(st.booleans()))
 
 
+@pytest.mark.parametrize("kernel", names("gemm_f32_coded_row_"))
+@settings(max_examples=40, deadline=None)
+@given(
+    st.tuples(st.integers(1, 3), st.integers(1, 40), st.integers(1, 300)),
+    st.sampled_from([0.0, 0.02, 0.1, 0.3, 0.8, 1.0]),
+    st.integers(1, 63),
+    st.integers(0, 2**31),
+)
+def test_slots_of_any_density(kernel, shape, density, values, seed):
+    """Rows of fewer and of more weights in a segment than it has slots; one to 63 values; none and all kept."""
+    (m, n, k), rng = shape, np.random.default_rng(seed)
+    positions = np.flatnonzero(rng.random(n * k) < density * rng.random((n, 1)).repeat(k, 0).reshape(-1) * 2)
+    weight = Sparse((n, k), positions, Codebook(rng.integers(0, values, positions.size), uniform(rng, values)))
+    _check(kernel, uniform(rng, m, k), weight, uniform(rng, n))
+    x = uniform(rng, m, k)
+    x[m - 1, k // 2] = np.inf
+    _check(kernel, x, weight, None, relu=True)
+
+
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_wide_columns(kernel):
     """More columns than a 16-bit index can name."""
@@ -113,7 +139,7 @@ def test_the_number_of_workers_changes_no_bit(kernel):
     """One, two or five workers: the same bits."""
     rng = np.random.default_rng(11)
     x, bias = uniform(rng, 70, 90), uniform(rng, 100)
-    for weight in weight_forms(rng, (100, 90)).values():
+    for weight in filter(lambda weight: _able(kernel, weight), weight_forms(rng, (100, 90)).values()):
         alone = gemm(kernel, x, weight, bias)
         for workers in (2, 5):
             assert gemm(kernel, x, weight, bias, workers=workers).tobytes() == alone.tobytes()

@@ -55,6 +55,18 @@ def test_values_that_do_not_fit_positions(values, codes, table):
         native.pack_sell(3, 4, SOME, values, codes, table)
 
 
+def test_slots_that_are_no_codes():
+    """Slots hold codes into at most 63 values, each within them."""
+    codes = np.zeros(2, np.uint8)
+    for code, table in ((codes, np.zeros(64, F)), (codes + 2, TWO), (codes[:1], TWO)):
+        with pytest.raises(ValueError, match=r"at most 63|one value|points past"):
+            native.pack_slots(3, 4, SOME, code, table)
+    with pytest.raises(ValueError, match="positions increase strictly"):
+        native.pack_slots(3, 4, SOME[::-1].copy(), codes, TWO)
+    with pytest.raises(ValueError, match="columns"):
+        native.pack_slots(1, 2**24, SOME, codes, TWO)
+
+
 @pytest.mark.parametrize(("rows", "columns"), [(0, 4), (-1, 4), (2**40, 2**40), (2**62, 4)])
 def test_impossible_matrices(rows, columns):
     """Extents below one, or whose product overflows, are refused before anything is allocated for them."""

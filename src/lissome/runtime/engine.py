@@ -83,6 +83,13 @@ class Engine:
         """Names of the outputs."""
         return self._net.graph.outputs
 
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the weights that the kernels of the latest plan read, as they lie in memory."""
+        return sum(
+            packed.nbytes for packed in {id(s.weights): s.weights for s in self._latest[1].steps}.values() if packed
+        )
+
     def __call__(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """The output for input `x`, float32 of shape (N, ...); for networks of one input and one output.
 

@@ -35,6 +35,15 @@ LARGE_BATCH_FROM: Final = 32
 EXTENSIONS: Final = {"avx512": "avx512_vnni"}
 
 
+# Where values are looked up in registers (slots.h): bytes of a dense weight that stays in a cache, the instruction set,
+# the most values, and the shares of weights left below which that wins.
+CACHED: Final = 1 << 22
+CODED_ISA: Final = "avx512"
+CODED_VALUES: Final = 63
+CODED_BELOW: Final = 0.2
+CODED_BELOW_LARGE: Final = 1.1
+
+
 @dataclass(frozen=True)
 class Choice:
     """A kernel's full name and the reason for it."""
@@ -90,9 +99,15 @@ def density(weight: CodedWeight) -> float:
     return stored / count
 
 
-def choose_gemm(shape: GemmShape, left: float, isa: str) -> Choice:
-    """The kernel of a linear layer of which the share `left` of the weights is not zero."""
-    if shape.m < BATCH_FROM:
+def choose_gemm(shape: GemmShape, left: float, isa: str, values: int = 0) -> Choice:
+    """The kernel of a linear layer of which the share `left` of the weights is not zero.
+
+    values: how many different ones those are, if they are shared, else 0.
+    """
+    if shape.m < BATCH_FROM and isa == CODED_ISA and 0 < values <= CODED_VALUES:
+        large = shape.n * shape.k * 4 > CACHED
+        sparse, below = "gemm_f32_coded_row", CODED_BELOW_LARGE if large else CODED_BELOW
+    elif shape.m < BATCH_FROM:
         sparse, below = "gemm_f32_sparse_row", ROW_BELOW
     else:
         sparse, below = "gemm_f32_sparse_batch", BATCH_BELOW if shape.m < LARGE_BATCH_FROM else LARGE_BATCH_BELOW
@@ -156,8 +171,19 @@ def compact(weight: CodedWeight, *, transposed: bool = True) -> Compact:
     return Compact(rows, columns, positions, values, None, None)
 
 
+def shared_values(weight: CodedWeight) -> int:
+    """How many values a shared weight's codes choose from; 0 when it is not shared."""
+    stored = weight.values if isinstance(weight, Sparse) else weight
+    return len(stored.codebook) if isinstance(stored, Codebook) and stored.codes.dtype == np.uint8 else 0
+
+
 def pack_gemm(weight: CodedWeight, shape: GemmShape, choice: Choice, *, transposed: bool) -> native.Packed:
     """The weight of a linear layer, packed for the chosen kernel."""
+    if "coded" in choice.kernel:
+        c = compact(weight, transposed=transposed)
+        if c.codes is None or c.table is None:
+            raise UnsupportedShape(f"{choice.kernel} needs shared weights, not {weight.describe()}")
+        return native.pack_slots(c.rows, c.columns, c.positions, c.codes, c.table)
     if choice.sparse:
         c = compact(weight, transposed=transposed)
         return native.pack_sell(c.rows, c.columns, c.positions, c.values, c.codes, c.table)

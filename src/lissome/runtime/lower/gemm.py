@@ -76,9 +76,9 @@ def linear(planner: Planner, node: Node, ends: tuple[str, str], rows: int, weigh
     coded, transposed, bias = weight.coded, weight.transposed, weight.bias
     n, k = coded.shape if transposed else coded.shape[::-1]
     shape, left = GemmShape(rows, n, k), planner.density(node.inputs[1])
-    choice = kernels.choose_gemm(shape, left, planner.isa)
+    choice = kernels.choose_gemm(shape, left, planner.isa, kernels.shared_values(coded))
     name, scale = node.inputs[1], attributes.real(node, "alpha", 1.0)
-    key = (name, transposed, scale, "sell" if choice.sparse else choice.kernel)
+    key = (name, transposed, scale, "sell" if "gemm_f32_sparse" in choice.kernel else choice.kernel)
 
     def pack(coded: CodedWeight) -> native.Packed:
         return kernels.pack_gemm(coded, shape, choice, transposed=transposed)
