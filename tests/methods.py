@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from lissome.compress.method import Method
-from lissome.compress.prune import Fisher, Lamp, Magnitude
+from lissome.compress.prune import Fisher, Lamp, Magnitude, Movement, NofM, Random, Taylor
 from lissome.compress.quantize import RateDistortion
 from lissome.compress.share import KMeans, StraightThrough
 from lissome.compress.share.lloyd import INITS
@@ -26,6 +26,12 @@ PRUNE: tuple[Method, ...] = (
     Lamp(sparsity=0.8, rate=True),
     Fisher(sparsity=0.8),
     Fisher(sparsity=0.8, rate=True),
+    Magnitude(sparsity=0.4, granularity="kernel"),
+    Magnitude(sparsity=0.4, granularity="1x2", scope="global"),
+    Taylor(sparsity=0.8),
+    Movement(sparsity=0.8),
+    Random(sparsity=0.8),
+    NofM(keep=1, of=2),
 )
 SHARE: tuple[Method, ...] = (
     KMeans(clusters=1),

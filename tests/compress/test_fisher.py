@@ -8,7 +8,8 @@ from torch import nn
 
 from lissome.compress.apply import compress_, groups
 from lissome.compress.prune import Fisher, Lamp
-from lissome.compress.prune.fisher import DECAY, saliency
+from lissome.compress.prune.fisher import saliency
+from lissome.compress.prune.watch import DECAY
 from lissome.compress.recipe import Recipe
 from lissome.compress.schedule import Cubic
 from lissome.errors import RecipeError

@@ -3,5 +3,9 @@
 from lissome.compress.prune.fisher import Fisher
 from lissome.compress.prune.lamp import Lamp
 from lissome.compress.prune.magnitude import Magnitude
+from lissome.compress.prune.movement import Movement
+from lissome.compress.prune.n_of_m import NofM
+from lissome.compress.prune.random import Random
+from lissome.compress.prune.taylor import Taylor
 
-__all__ = ["Fisher", "Lamp", "Magnitude"]
+__all__ = ["Fisher", "Lamp", "Magnitude", "Movement", "NofM", "Random", "Taylor"]

@@ -20,15 +20,14 @@ import torch
 from torch import Tensor
 
 from lissome.compress.method import Member, Method
+from lissome.compress.prune.granularity import Granularity
 from lissome.compress.prune.lamp import lamp
-from lissome.compress.prune.magnitude import Mask, settle_global
+from lissome.compress.prune.magnitude import check_pieces, settle_global
+from lissome.compress.prune.watch import DECAY, WatchedMask
 from lissome.errors import RecipeError
 
-#: decay of the running mean of squared gradients per backward pass: it remembers about the last 1,000, as Adam's does
-DECAY = 0.999
 
-
-class ObservedMask(Mask):
+class ObservedMask(WatchedMask):
     """weight × mask, and the running mean of the squared gradient. Buffer `moment`: of the weight's shape and dtype."""
 
     moment: Tensor
@@ -37,14 +36,8 @@ class ObservedMask(Mask):
         super().__init__(method, where, weight)
         self.register_buffer("moment", torch.zeros_like(weight))
 
-    def forward(self, weight: Tensor) -> Tensor:
-        masked = super().forward(weight)
-        if self.training and masked.requires_grad:
-            masked.register_hook(self._observe)  # type: ignore[no-untyped-call]
-        return masked
-
-    @torch.no_grad()
-    def _observe(self, gradient: Tensor) -> None:
+    def observe(self, weight: Tensor, gradient: Tensor) -> None:
+        del weight
         self.moment.mul_(DECAY).addcmul_(gradient, gradient, value=1 - DECAY)
 
 
@@ -53,6 +46,7 @@ class Fisher(Method):
     """Prune all weights under the rule together to one global sparsity, ranked by w² E[g²].
 
     sparsity: share of weights to remove, in [0, 1). rate: rank by saliency per coded bit instead of by saliency.
+    granularity: what goes in one piece, ranked by the mean of its saliencies (granularity.py).
     Before any gradient was seen the ranking is LAMP's. Raises RecipeError for a sparsity out of range.
     """
 
@@ -60,16 +54,20 @@ class Fisher(Method):
 
     sparsity: float = 0.9
     rate: bool = False
+    granularity: str = "weight"
 
     def __post_init__(self) -> None:
+        Granularity(self.granularity)
         if not 0 <= self.sparsity < 1:
             raise RecipeError(f"prune.Fisher: sparsity is a share in [0, 1), not {self.sparsity!r}")
 
     def parametrize(self, weight: Tensor, where: str) -> ObservedMask:
+        check_pieces(self, self.granularity, weight, where)
         return ObservedMask(self, where, weight)
 
     def settle(self, members: Sequence[Member], fraction: float) -> None:
-        settle_global(self, members, saliency, self.sparsity * fraction, rate=self.rate)
+        pieces = Granularity(self.granularity)
+        settle_global(self, members, saliency, self.sparsity * fraction, rate=self.rate, pieces=pieces)
 
 
 def saliency(member: Member) -> Tensor:

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from lissome.compress.method import Member, Method
-from lissome.compress.prune.magnitude import Mask, settle_global
+from lissome.compress.prune.granularity import Granularity
+from lissome.compress.prune.magnitude import Mask, check_pieces, settle_global
 from lissome.errors import RecipeError
 
 
@@ -26,6 +27,7 @@ class Lamp(Method):
     """Prune all weights under the rule together to one global sparsity, ranked by LAMP score.
 
     sparsity: share of weights to remove, in [0, 1). rate: rank by score per coded bit instead of by score.
+    granularity: what goes in one piece, ranked by the mean of its scores (granularity.py).
     Raises RecipeError for a sparsity out of range, and when a layer's weight would lose every entry.
     """
 
@@ -33,16 +35,21 @@ class Lamp(Method):
 
     sparsity: float = 0.9
     rate: bool = False
+    granularity: str = "weight"
 
     def __post_init__(self) -> None:
+        Granularity(self.granularity)
         if not 0 <= self.sparsity < 1:
             raise RecipeError(f"prune.Lamp: sparsity is a share in [0, 1), not {self.sparsity!r}")
 
     def parametrize(self, weight: Tensor, where: str) -> Mask:
+        check_pieces(self, self.granularity, weight, where)
         return Mask(self, where, weight)
 
     def settle(self, members: Sequence[Member], fraction: float) -> None:
-        settle_global(self, members, lambda member: lamp(member.weight()), self.sparsity * fraction, rate=self.rate)
+        pieces = Granularity(self.granularity)
+        scores = lambda member: lamp(member.weight())  # noqa: E731
+        settle_global(self, members, scores, self.sparsity * fraction, rate=self.rate, pieces=pieces)
 
 
 def lamp(weight: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from lissome.compress.method import Member, Method, Parametrization, refuse
+from lissome.compress.prune.granularity import FINE, Granularity
 from lissome.compress.prune.rate import per_bit
 from lissome.errors import RecipeError
 from lissome.weights import CodedWeight, Dense, Sparse
@@ -51,6 +52,8 @@ class Magnitude(Method):
     What is pruned already counts as zero, so that settling again does not ratchet the threshold up.
     scope: "layer" (each weight loses `sparsity` of its entries) or "global" (all weights under the rule are ranked
     together); only `sparsity` has a scope.
+    granularity: what goes in one piece, ranked by the mean of abs(w) over it: "weight", "row", "column", "kernel",
+    "filter", "channel", or a block such as "1x4" (granularity.py). sparsity is then the share of pieces.
 
     Raises RecipeError for options outside these ranges, and when a layer's weight would lose every entry.
     """
@@ -61,8 +64,10 @@ class Magnitude(Method):
     threshold: float | None = None
     quality: float | None = None
     scope: str = "layer"
+    granularity: str = "weight"
 
     def __post_init__(self) -> None:
+        Granularity(self.granularity)
         given = [name for name in ("sparsity", "threshold", "quality") if getattr(self, name) is not None]
         if len(given) != 1:
             raise RecipeError(f"prune.Magnitude takes one of sparsity, threshold and quality, not {given or 'none'}")
@@ -76,23 +81,25 @@ class Magnitude(Method):
             raise RecipeError("prune.Magnitude: scope is 'layer', or 'global' together with sparsity")
 
     def parametrize(self, weight: Tensor, where: str) -> Mask:
+        check_pieces(self, self.granularity, weight, where)
         return Mask(self, where, weight)
 
     @torch.no_grad()
     def settle(self, members: Sequence[Member], fraction: float) -> None:
+        pieces = Granularity(self.granularity)
         if fraction <= 0:
             for member in members:
                 member.parametrization.mask.fill_(value=True)
             return
         if self.sparsity is not None and self.scope == "global":
-            settle_global(self, members, lambda m: m.weight().abs(), self.sparsity * fraction, rate=False)
+            settle_global(self, members, lambda m: m.weight().abs(), self.sparsity * fraction, pieces=pieces)
             return
-        scores = [self._score(member) for member in members]
+        scores = [pieces.fold(self._score(member)) for member in members]
         if self.sparsity is None:
             masks = [score >= self._cut(member, fraction) for score, member in zip(scores, members, strict=True)]
         else:
             masks = [keep_largest(score, self.sparsity * fraction) for score in scores]
-        set_masks(self, members, masks)
+        set_masks(self, members, masks, pieces)
 
     @staticmethod
     def _score(member: Member) -> Tensor:
@@ -107,11 +114,24 @@ class Magnitude(Method):
         return float(self.quality or 0.0) * fraction * deviation
 
 
+def check_pieces(method: Method, granularity: str, weight: Tensor, where: str) -> None:
+    """Raise RecipeError for a weight that has no pieces of this granularity."""
+    reason = Granularity(granularity).refuses(tuple(weight.shape))
+    if reason:
+        raise refuse(method, where, reason, "Choose granularity='weight', or leave this layer out")
+
+
 @torch.no_grad()
 def settle_global(
-    method: Method, members: Sequence[Member], saliency: Callable[[Member], Tensor], sparsity: float, *, rate: bool
+    method: Method,
+    members: Sequence[Member],
+    saliency: Callable[[Member], Tensor],
+    sparsity: float,
+    *,
+    rate: bool = False,
+    pieces: Granularity = FINE,
 ) -> None:
-    """Rank the weights of all members together by `saliency` (per coded bit, with `rate`), and mask the lowest ones.
+    """Rank the pieces of all members together by `saliency` (per coded bit, with `rate`), and mask the lowest ones.
 
     What is pruned already stays pruned; sparsity 0 takes all masks off. Raises RecipeError as `set_masks` does.
     """
@@ -123,10 +143,10 @@ def settle_global(
     for member in members:
         mask = member.parametrization.mask
         score = per_bit(saliency(member), mask) if rate else saliency(member)
-        scores.append(torch.where(mask, score, -torch.ones_like(score)))
+        scores.append(pieces.fold(torch.where(mask, score, -torch.ones_like(score))))
     joint = keep_largest(torch.cat([score.flatten() for score in scores]), sparsity)
     parts = torch.split(joint, [score.numel() for score in scores])
-    set_masks(method, members, [part.view_as(score) for part, score in zip(parts, scores, strict=True)])
+    set_masks(method, members, [part.view_as(score) for part, score in zip(parts, scores, strict=True)], pieces)
 
 
 def keep_largest(score: Tensor, sparsity: float) -> Tensor:
@@ -143,8 +163,12 @@ def keep_largest(score: Tensor, sparsity: float) -> Tensor:
     return mask.view_as(score)
 
 
-def set_masks(method: Method, members: Sequence[Member], masks: Sequence[Tensor]) -> None:
-    """Put new masks in place, all or none. Raises RecipeError when a weight would lose every entry."""
+def set_masks(method: Method, members: Sequence[Member], kept: Sequence[Tensor], pieces: Granularity = FINE) -> None:
+    """Put new masks in place, from what is kept piece by piece; all or none.
+
+    Raises RecipeError when a weight would lose every entry.
+    """
+    masks = [pieces.spread(mask, m.parametrization.mask.shape) for m, mask in zip(members, kept, strict=True)]
     for member, mask in zip(members, masks, strict=True):
         if mask.dim() > 1 and not mask.any():
             raise refuse(
