@@ -60,10 +60,16 @@ SAMPLES = {
     "Unsqueeze": (IMAGE, [], {"axes": (1, -1)}, 1),
 }
 
+# Those that stand in pairs: no network ends in codes or begins with them.
+HALVES = {
+    "DequantizeLinear": (IMAGE, [weight(4)], {"axis": 1, "zero_point": -3, "dtype": "int8"}, 1),
+    "QuantizeLinear": (IMAGE, [weight()], {"zero_point": 7, "dtype": "uint8"}, 1),
+}
+
 
 def network(op):
     """The network of a sample, and the input it is run on."""
-    extents, others, attributes, count = SAMPLES[op]
+    extents, others, attributes, count = (SAMPLES | HALVES)[op]
     weights = {f"w{i}": Dense(value) for i, value in enumerate(others)}
     outputs = tuple(f"y{i}" for i in range(count))
     node = Node(op, "node", ("x", *weights), outputs, attributes)

@@ -1,4 +1,4 @@
-"""`compile`: the one function that knows both the packer and the engine, which do not import each other."""
+"""What needs parts that do not import each other: `compile` knows packer and engine, `to_int8` methods and engine."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from lissome.errors import RecipeError
 from lissome.network import Network
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from lissome.runtime.engine import Engine
 
 
@@ -42,6 +46,38 @@ def compile(
     held = Held.of(net if isinstance(net, Network) else _read(net))
     del net  # a network that nobody else keeps goes weight by weight
     return Engine(held, threads=threads, isa=isa, kernels=kernels, tune=tune, memory=memory)
+
+
+def to_int8(
+    net: Network,
+    samples: NDArray[np.float32],
+    *,
+    bits: int = 8,
+    weights: str = "mse",
+    activations: str = "mse",
+    batch: int = 8,
+    threads: int | None = None,
+) -> Network:
+    """The network on 8-bit integers: int8 weights with a scale a filter, uint8 activations with a scale a tensor.
+
+    samples: inputs of a network of one input, (N, …), some tens of typical ones, without labels; they run through the
+    engine twice, `batch` at once. bits: of a weight, 2 to 8. weights, activations: how ranges are found, "mse" (the
+    least squared error), "minmax" or, of activations, "percentile". Batch norms should be folded, as `freeze` and
+    `from_onnx` do. The result packs, exports to ONNX, and runs on integers from layer to layer.
+    Raises RecipeError for no samples, for activations that are not finite, for options that are none, and when there
+    is no layer to quantize; what `compile` raises.
+    """
+    from lissome.compress.quantize import PostTraining, affine
+    from lissome.compress.quantize.ranges import Observed
+
+    chosen, seen = PostTraining(bits, weights, activations), dict[str, Observed]()
+    if len(net.graph.inputs) != 1:
+        raise RecipeError(f"samples are of one input, but the network has {[spec.name for spec in net.graph.inputs]}")
+    engine, name = compile(affine.observing(net), threads=threads), net.graph.inputs[0].name
+    for ends in (True, False):
+        for part in affine.batches(samples, batch):
+            affine.observe(seen, engine.run({name: part}), ends=ends)
+    return affine.quantized(net, seen, chosen)
 
 
 def _read(path: str | os.PathLike[str]) -> Network:

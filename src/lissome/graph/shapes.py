@@ -19,7 +19,7 @@ from typing import Final
 from lissome.errors import GraphError, UnsupportedShape
 from lissome.graph.conv_shape import MAX_EXTENT, Shape, check_elements
 from lissome.graph.ir import Graph, Node, TensorSpec
-from lissome.graph.rules import Table, elementwise, layers, movement, reduction, resize, windows
+from lissome.graph.rules import Table, elementwise, layers, movement, quantization, reduction, resize, windows
 from lissome.graph.rules.elementwise import bounds, epsilon, slope, softmax_axis
 from lissome.graph.rules.layers import conv_shape, conv_transpose_shape, gemm_shape, weight_is_transposed
 from lissome.graph.rules.windows import pool_shape
@@ -45,7 +45,7 @@ __all__ = [
 OPERATORS: Final[Table] = dict(
     sorted(
         item
-        for family in (layers, windows, elementwise, movement, reduction, resize)
+        for family in (layers, windows, elementwise, movement, quantization, reduction, resize)
         for item in family.OPERATORS.items()
     )
 )

@@ -16,6 +16,7 @@ from lissome.errors import UnsupportedShape
 from lissome.graph.conv_shape import Shape
 from lissome.graph.ir import TensorSpec
 from lissome.network import Network
+from lissome.runtime.codes import scaled
 from lissome.runtime.held import Held
 from lissome.runtime.kernels import resolve_isa
 from lissome.runtime.plan import Plan, Prepared, make_plan
@@ -52,7 +53,7 @@ class Engine:
         if not 1 <= self.threads <= 256:
             raise UnsupportedShape(f"threads={threads}; use 1 to 256, or None for one a processor core")
         self.isa = resolve_isa(isa)
-        self._net = Held.of(net) if isinstance(net, Network) else net
+        self._net = scaled(Held.of(net) if isinstance(net, Network) else net)
         if tune not in EFFORTS:
             raise ValueError(f"tune={tune!r}; it is one of {', '.join(map(repr, EFFORTS))}")
         if memory is not None and (not memory >= 1 or tune != "off"):

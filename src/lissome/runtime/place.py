@@ -16,12 +16,18 @@ ALIGNMENT: Final = 64
 class Memory:
     """Names of tensors in memory: how many elements each has, and which lie within another.
 
-    elements: float32 elements of each, padding of blocked layouts included. views: name → (the tensor it is a run of
-    elements of, how many elements in). A view may lie within a view.
+    elements: of each, padding of blocked layouts included. narrow: the tensors of uint8 codes, and their views; all
+    others are float32. views: name → (the tensor it is a run of elements of, how many elements in). A view may lie
+    within a view.
     """
 
     elements: dict[str, int] = field(default_factory=dict)
     views: dict[str, tuple[str, int]] = field(default_factory=dict)
+    narrow: set[str] = field(default_factory=set)
+
+    def width(self, name: str) -> int:
+        """Bytes of an element."""
+        return 1 if name in self.narrow else 4
 
     def root(self, name: str) -> str:
         """The tensor that owns the memory of `name`."""
@@ -54,9 +60,9 @@ class Memory:
                 root = self.root(name)
                 if name and root not in places:
                     lifetimes.setdefault(root, [i, i])[1] = i
-        sizes = {name: self.elements[name] * 4 for name in lifetimes}
+        sizes = {name: self.elements[name] * self.width(name) for name in lifetimes}
         for name, offset in arrange(lifetimes, sizes).items():
-            places[name] = builder.arena(self.elements[name], offset)
+            places[name] = builder.arena(self.elements[name], offset, self.width(name))
         for step in steps:
             for name in (*step.inputs, *step.outputs):
                 self._place_view(builder, name, places)

@@ -21,9 +21,10 @@ from lissome.graph import shapes
 from lissome.graph.conv_shape import Shape
 from lissome.graph.ir import Node
 from lissome.runtime import budget, kernels, lower, selection
+from lissome.runtime.codes import Coded
 from lissome.runtime.held import Held, Pack
 from lissome.runtime.layout import blocked
-from lissome.runtime.lower import conv
+from lissome.runtime.lower import codes, conv
 from lissome.runtime.native import native
 from lissome.runtime.place import Memory
 from lissome.runtime.selection import Selection
@@ -124,6 +125,9 @@ class Planner:
         self.maker: dict[str, int] = {}  # tensor → index of the step that writes it
         self.uses = Counter(name for node in net.graph.nodes for name in node.inputs)
         self.uses.update(net.graph.outputs)
+        self.readers = {name: node for node in net.graph.nodes for name in node.inputs}  # the last of each tensor
+        self.coded: dict[str, Coded] = {}  # tensors that are known as codes
+        self.done: set[str] = set()  # outputs of nodes that a step before them stands for
         self.written: dict[str, str] = {}  # output of the network → the tensor that is written for it
 
     def shape(self, name: str) -> Shape:
@@ -140,6 +144,10 @@ class Planner:
             self.blocks[name] = block
             self.memory.elements[name] = math.prod(blocked(self.shape(name), block))
 
+    def reader(self, name: str) -> Node | None:
+        """The node that reads a tensor, if nothing else does."""
+        return self.readers.get(name) if self.uses[name] == 1 else None
+
     def in_layout(self, name: str, block: int) -> str:
         """The tensor with channels in blocks of `block` (1: plain): itself, a view where the bytes are the same, or a
         reordered copy, made once.
@@ -153,14 +161,18 @@ class Planner:
     def _reorder(self, name: str, block: int) -> str:
         shape = self.shape(name)
         made = self.tensor(name, shape, block)
+        narrow = self.memory.width(name) == 1
+        if narrow:
+            self.memory.narrow.add(made)
         area = math.prod(shape[2:])
         if area == 1 and (self.memory.elements[made] == self.memory.elements[name] or (block == 1 and shape[0] == 1)):
             self.view(made, name)
             return made
-        kernel = f"reorder_f32_{'block' if block > 1 else 'plain'}_{self.isa}"
-        ints = (shape[0], shape[1], area)
+        stem, isa = ("i8", kernels.integer_isa(self.isa)) if narrow else ("f32", self.isa)
+        kernel = f"reorder_{stem}_{'block' if block > 1 else 'plain'}_{isa}"
+        ints = (shape[0], shape[1], area, *((0, 0, 0, 255) if narrow else ()))
         why = "the next kernel's layout"
-        self.add(Step((name,), "reorder", kernel, why, (name,), (made,), ints))
+        self.add(Step((name,), "reorder", kernel, why, (name,), (made,), ints, (1.0,) if narrow else ()))
         return made
 
     def memory_extents(self, name: str) -> Shape:
@@ -171,6 +183,8 @@ class Planner:
         """See to it that a tensor has memory."""
         if name in self.pending:
             selection.settle(self, name, self.pending.pop(name))
+        elif name in self.coded and name not in self.maker:
+            codes.settle(self, name, self.coded[name])
 
     def workers(self, work: int) -> int:
         """Threads worth using for a step."""
@@ -183,12 +197,16 @@ class Planner:
             room = (self.prepared.memory - 1) * self.net.dense_bytes
             self.prepared.within.update(budget.within(layers, self.prepared.wanted, room))
         for node in self.net.graph.nodes:
+            if node.outputs[0] in self.done or codes.lower(self, node):
+                continue
             if node.op not in lower.SELECTING:
                 for name in node.inputs:
                     self.settle(name)
             lower.OPERATORS[node.op](self, node)
         for name in self.net.graph.outputs:
             self.settle(name)
+            if self.memory.width(name) == 1:
+                raise UnsupportedShape(f"output {name!r} is a tensor of codes; put a DequantizeLinear behind it")
             plain = self.in_layout(name, 1)
             own = self.memory.root(plain) == plain and plain in self.maker and plain not in self.written.values()
             self.written[name] = plain if own else self.copy(plain)

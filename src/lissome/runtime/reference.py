@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lissome.graph import shapes
 from lissome.network import Network
-from lissome.runtime.meaning import Array, Table, elementwise, movement, products, windows
+from lissome.runtime.meaning import Array, Table, elementwise, movement, products, quantization, windows
 from lissome.runtime.meaning.windows import average_pool, conv, conv_transpose, max_pool
 
 __all__ = ["OPERATORS", "average_pool", "conv", "conv_transpose", "max_pool", "run"]
@@ -23,6 +23,7 @@ OPERATORS: Final[Table] = {
     **products.OPERATORS,
     **elementwise.OPERATORS,
     **movement.OPERATORS,
+    **quantization.OPERATORS,
 }
 
 

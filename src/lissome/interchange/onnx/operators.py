@@ -13,6 +13,7 @@ from lissome.interchange.onnx.call import Call, Unsupported
 from lissome.interchange.onnx.files import REALS
 from lissome.interchange.onnx.layers import LAYERS
 from lissome.interchange.onnx.movement import MOVEMENT
+from lissome.interchange.onnx.quantization import QUANTIZATION
 
 Converter: TypeAlias = Callable[[Call], None]
 
@@ -135,6 +136,7 @@ _UNARY: Final = (
 CONVERTERS: Final[Mapping[str, Converter]] = {
     **LAYERS,
     **MOVEMENT,
+    **QUANTIZATION,
     **{op: _same(op) for op in _UNARY},
     **{op: _same(op, 2) for op in ("Add", "Div", "Mul", "PRelu", "Sub")},
     **dict.fromkeys(("ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum"), _reduce),

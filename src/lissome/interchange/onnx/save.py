@@ -22,6 +22,7 @@ from lissome.graph import attributes, shapes
 from lissome.graph.ir import Node
 from lissome.graph.names import Names
 from lissome.graph.rules.layers import DIRECTIONS
+from lissome.graph.rules.quantization import codes_of
 from lissome.interchange.onnx.affine import affine
 from lissome.network import Network
 
@@ -59,6 +60,8 @@ class _Writer:
         extents = {name: weight.shape for name, weight in net.weights.items()}
         self.specs = [shapes.infer(self.graph, extents, batch) for batch in (2, 3)]
         self.opset = CEILING_OPSET if any(map(self._fewer_windows, self.graph.nodes)) else OPSET
+        self.codes = {node.inputs[0]: codes_of(node)[0] for node in self.graph.nodes if node.op == "DequantizeLinear"}
+        self.biases = _biases(net)
         for name, weight in net.weights.items():
             self._weight(name, weight.to_dense())
         for node in self.graph.nodes:
@@ -105,13 +108,24 @@ class _Writer:
         return (shape.p, shape.q) != (-(-height // shape.stride_h) + 1, -(-width // shape.stride_w) + 1)
 
     def _weight(self, name: str, value: NDArray[np.float32]) -> None:
+        if name in self.codes:
+            self.constant(name, value.astype(self.codes[name]))
+            return
+        if name in self.biases:
+            whole = np.rint(value.astype(np.float64).reshape(-1) / self.biases[name].astype(np.float64))
+            self._dequantized(name, whole.astype(np.int32), self.biases[name], np.zeros(whole.size, np.int32), axis=0)
+            return
         found = affine(value) if self.net.weights[name].describe() not in ("float32", "float16", "bfloat16") else None
         if found is None:
             self.constant(name, value)
             return
-        parts: dict[str, NDArray[Any]] = dict(zip(("codes", "scale", "zero"), found, strict=True))
+        self._dequantized(name, *found)
+
+    def _dequantized(self, name: str, *found: NDArray[Any], **attributes: Any) -> None:
+        """The tensor `name` as codes with scale and zero."""
+        parts = dict(zip(("codes", "scale", "zero"), found, strict=True))
         operands = [self.constant(self.names.fresh(f"{name}.{part}"), value) for part, value in parts.items()]
-        self.nodes.append(helper.make_node("DequantizeLinear", operands, [name], f"{name}.dequantize"))
+        self.nodes.append(helper.make_node("DequantizeLinear", operands, [name], f"{name}.dequantize", **attributes))
 
     def constant(self, name: str, value: NDArray[Any]) -> str:
         """An initialiser; returns its name."""
@@ -246,6 +260,33 @@ def _lstm(writer: _Writer, node: Node) -> None:
     writer.add(node, *node.inputs, hidden_size=hidden, direction=direction)
 
 
+def _linear(writer: _Writer, node: Node) -> None:
+    """QuantizeLinear and DequantizeLinear: a zero point for each scale, of the codes' type."""
+    dtype, zero = codes_of(node)
+    shape = writer.net.weights[node.inputs[1]].shape
+    point = writer.given(node, "zero_point", np.full(shape, zero, dtype))
+    along: dict[str, Any] = {"axis": attributes.integer(node, "axis", 1)} if shape not in ((), (1,)) else {}
+    writer.add(node, *node.inputs, point, **along)
+
+
+def _biases(net: Network) -> dict[str, NDArray[np.float32]]:
+    """Biases of layers on codes, and the scale of each one's sums, of which it is a whole multiple: other runtimes take
+    them as int32.
+    """
+    made = {node.outputs[0]: node for node in net.graph.nodes if node.op == "DequantizeLinear"}
+    found: dict[str, NDArray[np.float32]] = {}
+    for node in net.graph.nodes:
+        sources = [made.get(name) for name in node.inputs[:2]]
+        if node.op not in ("Conv", "Gemm") or len(node.inputs) < 3 or node.inputs[2] not in net.weights:
+            continue
+        scales = [net.weights[source.inputs[1]].to_dense() for source in sources if source is not None]
+        bias = net.weights[node.inputs[2]].to_dense()
+        if len(scales) == 2 and scales[0].size == 1 and scales[1].size in (1, bias.size) and bias.ndim == 1:
+            found[node.inputs[2]] = np.broadcast_to(scales[0].reshape(()) * scales[1].reshape(-1), bias.shape)
+    readers = [name for node in net.graph.nodes for name in node.inputs]
+    return {name: scale for name, scale in found.items() if readers.count(name) == 1 and np.all(scale > 0)}
+
+
 def _space_to_depth(writer: _Writer, node: Node) -> None:
     if attributes.word(node, "mode", ("DCR", "CRD")) != "DCR":
         raise UnsupportedShape(f"node {node.name!r} (SpaceToDepth): operator set {writer.opset} has no mode CRD")
@@ -256,11 +297,13 @@ WRITERS: Final[Mapping[str, Callable[[_Writer, Node], None]]] = {
     **{f"Reduce{kind}": _moved("axes") for kind in ("Max", "Mean", "Min", "Prod", "Sum")},
     "AveragePool": _pool,
     "Clip": _clip,
+    "DequantizeLinear": _linear,
     "Expand": _moved("shape"),
     "Gather": _gather,
     "LSTM": _lstm,
     "MaxPool": _pool,
     "Pad": _pad,
+    "QuantizeLinear": _linear,
     "Reshape": _moved("shape"),
     "Resize": _resize,
     "Slice": _slice,

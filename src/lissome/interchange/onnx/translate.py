@@ -23,6 +23,7 @@ from lissome.graph.names import Names
 from lissome.interchange.onnx import files, fold
 from lissome.interchange.onnx.call import Call, Unsupported
 from lissome.interchange.onnx.operators import CONVERTERS
+from lissome.interchange.onnx.quantization import computes_on_codes, keep_codes
 
 MAX_FOLDED: Final = 2**30  # elements of all tensors that folding makes
 MAX_DEPTH: Final = 16  # of branches inside branches
@@ -55,6 +56,8 @@ class Translation:
         self.nodes: list[Node] = []
         self.coded: dict[str, tuple[NDArray[Any], NDArray[np.float32]]] = {}
         self.integers: dict[str, str] = {}  # run-time tensors that are no reals, and their type
+        self.of_codes: dict[str, str] = {}  # run-time tensors of codes, and their type
+        self.on_codes = computes_on_codes(source.graph)
         self.lost: set[str] = set()  # tensors that something unsupported would have made
         self.complaints: dict[str, list[str]] = {}
         self.folded = 0
@@ -73,7 +76,7 @@ class Translation:
         for name in outputs:
             if name in self.values and self.values[name].dtype.kind not in "biu":
                 continue
-            if name in self.values or name in self.integers:
+            if name in self.values or name in self.integers or name in self.of_codes:
                 self.complaints.setdefault("integer results", []).append(f"output {name!r}")
             elif name not in self.shapes and name not in self.lost:
                 raise GraphError(f"output {name!r} is made by no node")
@@ -112,13 +115,16 @@ class Translation:
         elif op == "If":
             self._branch(node, attributes, depth)
         elif op in fold.FOLDS and all(not name or name in self.values for name in node.input):
-            self._fold(node, op, attributes)
+            if op != "DequantizeLinear" or not keep_codes(self, node, attributes):
+                self._fold(node, op, attributes)
         elif op not in CONVERTERS:
             raise Unsupported("at run time; only on constants")
         else:
-            strange = [name for name in node.input if name in self.integers]
+            strange = {name: self.integers[name] for name in node.input if name in self.integers}
+            if op != "DequantizeLinear":
+                strange |= {name: self.of_codes[name] for name in node.input if name in self.of_codes}
             if strange:
-                kinds = ", ".join(f"{name!r} is {self.integers[name]}" for name in strange)
+                kinds = ", ".join(f"{name!r} is {kind}" for name, kind in strange.items())
                 raise Unsupported(f"{kinds}; at run time every tensor is float32: give its value in constants={{…}}")
             CONVERTERS[op](Call(self, node, op, attributes))
 

@@ -8,12 +8,24 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from lissome.errors import UnsupportedShape
 from lissome.graph import shapes
 from lissome.graph.ir import Graph, Node
-from lissome.runtime.lower import conv, elementwise, gemm, movement, norm, pool, recurrent, reduction, resize, views
+from lissome.runtime.lower import (
+    codes,
+    conv,
+    elementwise,
+    gemm,
+    movement,
+    norm,
+    pool,
+    recurrent,
+    reduction,
+    resize,
+    views,
+)
 
 if TYPE_CHECKING:
     from lissome.runtime.plan import Planner
 
-Lowering: TypeAlias = "Callable[[Planner, Node], None]"
+Lowering: TypeAlias = "Callable[[Planner, Node], object]"
 
 OPERATORS: Final[Mapping[str, Lowering]] = {
     "Abs": elementwise.function,
@@ -27,6 +39,7 @@ OPERATORS: Final[Mapping[str, Lowering]] = {
     "ConvTranspose": conv.conv_transpose,
     "Cos": elementwise.function,
     "DepthToSpace": movement.depth_to_space,
+    "DequantizeLinear": codes.dequantize,
     "Div": elementwise.binary,
     "Elu": elementwise.parametric,
     "Erf": elementwise.function,
@@ -59,6 +72,7 @@ OPERATORS: Final[Mapping[str, Lowering]] = {
     "Pad": movement.pad,
     "Pow": elementwise.power,
     "Reciprocal": elementwise.function,
+    "QuantizeLinear": codes.quantize,
     "ReduceMax": reduction.reduce,
     "ReduceMean": reduction.reduce,
     "ReduceMin": reduction.reduce,
