@@ -133,6 +133,16 @@ void bind_packers(nb::module_& m) {
         nb::arg("depthwise"),
         "A dense filter bank in panels of `vectors` vectors of outputs, for inputs in blocks of `block` channels.");
     m.def(
+        "pack_separable",
+        [](const Floats& filters, const Floats& bias, const Extents16& depthwise, const Floats& pointwise,
+           const Extents16& conv, int64_t lanes, int64_t vectors) {
+            return pack_separable(span_of(filters), span_of(bias), make_conv_shape(depthwise), span_of(pointwise),
+                                  make_conv_shape(conv), lanes, vectors);
+        },
+        nb::arg("filters"), nb::arg("bias"), nb::arg("depthwise"), nb::arg("pointwise"), nb::arg("conv"),
+        nb::arg("lanes"), nb::arg("vectors"),
+        "Filters of a depthwise convolution, its bias, and the filters of the 1x1 convolution behind it.");
+    m.def(
         "pack_bytes",
         [](const std::string& kernel, const Bytes& weight, const Extents16& conv, int64_t vectors, int64_t x_zero,
            const Positions& bias, const Floats& scale) {

@@ -70,4 +70,26 @@ PackedPtr pack_blocks(std::span<const float> weight, const ConvShape& shape, int
     return packed;
 }
 
+int64_t separable_floats(const ConvShape& depthwise, const ConvShape& conv, int64_t lanes) {
+    return blocks_floats(conv, lanes, lanes, false) + blocks_floats(depthwise, lanes, lanes, true) +
+           whole(depthwise.c, lanes);
+}
+
+PackedPtr pack_separable(std::span<const float> filters, std::span<const float> bias, const ConvShape& depthwise,
+                         std::span<const float> pointwise, const ConvShape& conv, int64_t lanes, int64_t vectors) {
+    require(static_cast<int64_t>(bias.size()) == depthwise.k, "a bias has one value a channel");
+    const PackedPtr first = pack_blocks(filters, depthwise, lanes, lanes, 1, true);
+    const PackedPtr second = pack_blocks(pointwise, conv, lanes, lanes, vectors, false);
+    auto packed = std::make_shared<Packed>();
+    packed->form = Form::separable;
+    packed->rows = second->rows;
+    packed->columns = second->columns;
+    packed->panel = vectors;
+    packed->dense.assign(static_cast<size_t>(separable_floats(depthwise, conv, lanes)), 0.0f);
+    auto to = std::copy(second->dense.begin(), second->dense.end(), packed->dense.begin());
+    to = std::copy(first->dense.begin(), first->dense.end(), to);
+    std::copy(bias.begin(), bias.end(), to);
+    return packed;
+}
+
 }  // namespace lissome

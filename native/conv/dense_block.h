@@ -58,6 +58,9 @@ static void block(const Reach& reach, const float* x, const float* w, const Targ
 
 using BlockFunction = void (*)(const Reach& reach, const float* x, const float* w, const Target& to);
 
+// The block of a 1×1 convolution of blocked data with stride 1 (direct.cpp); pixels up to kPixels[vectors].
+BlockFunction pointwise_block(int64_t vectors, int64_t pixels);
+
 // Blocks of every number of pixels up to `widest`, all with V vectors.
 struct BlockTable {
     BlockFunction of[kPixels[1] + 1];

@@ -7,9 +7,7 @@
 // the edges. With other filters, pixels whose windows hang over the left or right edge go one by one, over the taps
 // inside. Traffic: each input once, as rows of one channel block stay cached. Weights: Form::blocks (conv/pack.h), (c /
 // lanes, r, s, lanes). No workspace.
-#include "conv/columns.h"
-#include "conv/target.h"
-#include "core/kernel.h"
+#include "conv/depthwise.h"
 
 namespace lissome::LISSOME_ISA {
 
@@ -213,35 +211,44 @@ static int64_t tasks(const Shape& shape, int) {
     return shape.conv.n * l.blocks * l.tiles;
 }
 
+static void rows_of(const ConvShape& s, const Planes& l, const DepthwisePlane& plane, Range of) {
+    for (int64_t p = of.begin; p < of.end; ++p) {
+        const int64_t top = p * s.stride_h - s.pad_top, at = (p - of.begin) * s.q * kLanes;
+        const Range rows = taps_inside(top, s.r, s.dilation_h, s.h);
+        PixelRun run;
+        run.rows = rows.end - rows.begin;
+        run.x = plane.x + (run.rows > 0 ? (top + rows.begin * s.dilation_h) * s.w * kLanes : 0);
+        run.w = plane.w + rows.begin * s.s * kLanes;
+        run.x_row = s.dilation_h * s.w * kLanes;
+        run.x_column = s.dilation_w * kLanes;
+        run.x_pixel = s.stride_w * kLanes;
+        run.w_row = s.s * kLanes;
+        run.to = {plane.y + at, 0, plane.bias, plane.residual ? plane.residual + at : nullptr, false, plane.activation};
+        if (l.neighbouring) {
+            neighbouring_row(s, l, run);
+        } else {
+            any_row(s, l, run);
+        }
+    }
+}
+
+void depthwise_rows(const ConvShape& s, const DepthwisePlane& plane, Range of) {
+    rows_of(s, planes_of(s), plane, of);
+}
+
 static void run(const Call& call, int64_t begin, int64_t end, int) {
     const ConvShape& s = call.shape->conv;
     const Planes l = planes_of(s);
     for (int64_t task = begin; task < end; ++task) {
-        const int64_t plane = task / l.tiles, block = plane % l.blocks, tile = task % l.tiles;
-        for (int64_t p = tile * l.rows; p < least(s.p, (tile + 1) * l.rows); ++p) {
-            const int64_t top = p * s.stride_h - s.pad_top, at = (plane * s.p + p) * s.q * kLanes;
-            const Range rows = taps_inside(top, s.r, s.dilation_h, s.h);
-            PixelRun run;
-            run.rows = rows.end - rows.begin;
-            run.x = call.in[0] + plane * s.h * s.w * kLanes;
-            run.x += run.rows > 0 ? (top + rows.begin * s.dilation_h) * s.w * kLanes : 0;
-            run.w = call.weights.dense + (block * s.r + rows.begin) * s.s * kLanes;
-            run.x_row = s.dilation_h * s.w * kLanes;
-            run.x_column = s.dilation_w * kLanes;
-            run.x_pixel = s.stride_w * kLanes;
-            run.w_row = s.s * kLanes;
-            run.to = {call.out[0] + at,
-                      0,
-                      call.bias ? call.bias + block * kLanes : nullptr,
-                      call.in[1] ? call.in[1] + at : nullptr,
-                      false,
-                      &call.activation};
-            if (l.neighbouring) {
-                neighbouring_row(s, l, run);
-            } else {
-                any_row(s, l, run);
-            }
-        }
+        const int64_t plane = task / l.tiles, block = plane % l.blocks, first = task % l.tiles * l.rows;
+        const int64_t at = (plane * s.p + first) * s.q * kLanes;
+        const DepthwisePlane of{call.in[0] + plane * s.h * s.w * kLanes,
+                                call.weights.dense + block * s.r * s.s * kLanes,
+                                call.bias ? call.bias + block * kLanes : nullptr,
+                                call.in[1] ? call.in[1] + at : nullptr,
+                                call.out[0] + at,
+                                &call.activation};
+        rows_of(s, l, of, {first, least(s.p, first + l.rows)});
     }
 }
 

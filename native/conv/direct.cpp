@@ -10,6 +10,10 @@ namespace lissome::LISSOME_ISA {
 
 extern const Kernel conv_f32_direct;
 
+BlockFunction pointwise_block(int64_t vectors, int64_t pixels) {
+    return block_table<kLanes>(vectors, kLanes)->of[pixels];
+}
+
 static int64_t no_workspace(const Shape&, int) {
     return 0;
 }

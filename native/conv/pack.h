@@ -35,4 +35,12 @@ PackedPtr pack_blocks(std::span<const float> weight, const ConvShape& shape, int
 // How many floats pack_blocks makes. Throws std::invalid_argument for blocks that groups do not fill.
 int64_t blocks_floats(const ConvShape& shape, int64_t block, int64_t lanes, bool depthwise);
 
+// Form::separable: the filters (k, c) of a 1×1 convolution as Form::blocks, for blocks of `lanes` channels, then those
+// of the depthwise convolution before it, (c, r, s), as Form::blocks, then its bias, zeros behind the last.
+PackedPtr pack_separable(std::span<const float> filters, std::span<const float> bias, const ConvShape& depthwise,
+                         std::span<const float> pointwise, const ConvShape& conv, int64_t lanes, int64_t vectors);
+
+// How many floats pack_separable makes.
+int64_t separable_floats(const ConvShape& depthwise, const ConvShape& conv, int64_t lanes);
+
 }  // namespace lissome

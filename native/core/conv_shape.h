@@ -72,6 +72,14 @@ struct RecurrentShape {
     int64_t steps, batch, hidden, units, directions, direction, reverse;
 };
 
+// A depthwise convolution, kept within low and high, before the 1×1 convolution that Shape::conv then is; `rows` of its
+// output at a time.
+struct SeparableShape {
+    ConvShape depthwise;
+    int64_t rows;
+    float low, high;
+};
+
 // How uint8_t codes stand for numbers: value = scale · (code − zero). A sum of products is multiplied with its output's
 // factor, rounded to the nearest (ties to even), and kept within low and high, which are what an activation leaves.
 // With a residual r, the result is then (code − zero) · keep + (r − r_zero) · add in float, rounded into the *_sum

@@ -40,6 +40,7 @@ enum class Op : int {
     quantize,
     dequantize,
     reorder_codes,
+    separable,
 };
 
 // What a kernel that makes a tensor does to it last. low and high: the bounds of clip; low: the slope of leaky_relu.
@@ -54,18 +55,19 @@ constexpr int kMaxInputs = kMaxParts, kMaxOutputs = 3;
 // How weights lie in memory; see the packers named beside each.
 enum class Form : int {
     none,
-    rows,      // dense, row-major (conv), or the two rows scale and shift (affine)
-    panels,    // dense, columns of `panel` outputs (gemm/pack.h)
-    sell,      // sparse rows in interleaved slices (gemm/sell.h)
-    filters,   // dense, rows of one group in panels of at most `panel` (gemm/pack.h)
-    slots,     // sparse rows of few values, as 16-bit slots in segments of columns (gemm/slots.h)
-    taps,      // sparse filters as offsets into the padded input (conv/taps.h)
-    winograd,  // dense filters, transformed (conv/pack.h); `panel` is a vector's lanes
-    mec,       // dense filters as columns of (r, s, c) in panels of `panel` (conv/pack.h)
-    blocks,    // dense filters in panels of vectors, on blocks of channels (conv/pack.h)
-    indices,   // uint32_t in `index`, each below the weight's columns, or kNothing (movement/pack.h)
-    weighted,  // the same and as many floats in `dense`
-    bytes,     // int8 filters for dot products of four channels (integer/pack.h); `tile`: bytes that a weight takes
+    rows,       // dense, row-major (conv), or the two rows scale and shift (affine)
+    panels,     // dense, columns of `panel` outputs (gemm/pack.h)
+    sell,       // sparse rows in interleaved slices (gemm/sell.h)
+    filters,    // dense, rows of one group in panels of at most `panel` (gemm/pack.h)
+    slots,      // sparse rows of few values, as 16-bit slots in segments of columns (gemm/slots.h)
+    taps,       // sparse filters as offsets into the padded input (conv/taps.h)
+    winograd,   // dense filters, transformed (conv/pack.h); `panel` is a vector's lanes
+    mec,        // dense filters as columns of (r, s, c) in panels of `panel` (conv/pack.h)
+    blocks,     // dense filters in panels of vectors, on blocks of channels (conv/pack.h)
+    indices,    // uint32_t in `index`, each below the weight's columns, or kNothing (movement/pack.h)
+    weighted,   // the same and as many floats in `dense`
+    separable,  // dense, those of a 1×1 convolution as blocks, then depthwise filters and their bias (conv/pack.h)
+    bytes,      // int8 filters for dot products of four channels (integer/pack.h); `tile`: bytes that a weight takes
 };
 constexpr uint32_t kNothing = 0xffffffff;
 
@@ -95,6 +97,7 @@ struct Shape {
     ProductShape product;
     RecurrentShape recurrent;
     CodeShape codes;
+    SeparableShape separable;
 };
 
 // One node in one run: everything that a kernel may touch.

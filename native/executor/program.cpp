@@ -45,6 +45,12 @@ void check_weights(const Step& step, const WeightExtents& wanted) {
                     (kernel.depthwise || w.panel == step.shape.schedule.vectors),
                 "weights were packed for other blocks");
     }
+    if (kernel.form == Form::separable) {
+        const ConvShape &before = step.shape.separable.depthwise, &conv = step.shape.conv;
+        require(static_cast<int64_t>(w.dense.size()) == separable_floats(before, conv, kernel.block_in) &&
+                    w.panel == step.shape.schedule.vectors,
+                "weights were packed for other blocks");
+    }
     if (kernel.form == Form::bytes) {
         const bool conv = kernel.op == Op::conv_codes;
         const ConvShape shape = conv ? step.shape.conv : linear_conv(wanted.rows, wanted.columns);

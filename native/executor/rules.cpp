@@ -35,6 +35,31 @@ WeightExtents conv_weight(const Shape& shape) {
     return {c.k, c.c / c.groups * c.r * c.s, true};
 }
 
+// Numbers: the depthwise ConvShape's, filters of the 1×1 convolution, vectors in a panel of them, rows; and the bounds.
+Shape separable_shape(std::span<const int64_t> ints, std::span<const float> floats) {
+    require(ints.size() == 19, "a separable convolution has 19 numbers");
+    Shape shape{};
+    const ConvShape& d = shape.separable.depthwise = make_conv_shape(numbers<16>(ints.first(16)));
+    const auto v = numbers<3>(ints.subspan(16));
+    require(d.groups == d.c && d.groups == d.k, "a depthwise convolution has one filter a channel");
+    require(v[1] >= 1 && v[1] <= 4 && v[2] >= 1 && v[2] <= d.p, "a panel has 1 to 4 vectors, a tile a row or more");
+    shape.conv = make_conv_shape({d.n, d.k, d.p, d.q, v[0], 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0});
+    shape.schedule.vectors = v[1];
+    shape.separable.rows = v[2];
+    const auto bounds = constants<2>(floats);
+    shape.separable.low = bounds[0];
+    shape.separable.high = bounds[1];
+    return shape;
+}
+Operands separable_operands(const Shape& shape, const Kernel& kernel) {
+    const ConvShape &d = shape.separable.depthwise, &c = shape.conv;
+    Operands found;
+    found.in[0] = blocked(d.n, d.c, d.h, d.w, kernel.block_in);
+    found.out[0] = found.in[1] = blocked(c.n, c.k, c.p, c.q, kernel.block_out);
+    found.inputs = 2;
+    return found;
+}
+
 Shape gemm_shape(std::span<const int64_t> ints, std::span<const float>) {
     const auto v = numbers<3>(ints);
     Shape shape{};
@@ -70,12 +95,15 @@ Operands pool_operands(const Shape& shape, const Kernel& kernel) {
 const Rule& rule_of(Op op) {
     static constexpr Rule kConv{conv_shape, conv_operands, conv_weight};
     static constexpr Rule kGemm{gemm_shape, gemm_operands, gemm_weight};
+    static constexpr Rule kSeparable{separable_shape, separable_operands, conv_weight};
     static constexpr Rule kPool{pool_shape, pool_operands, no_weight};
     switch (op) {
         case Op::conv:
             return kConv;
         case Op::gemm:
             return kGemm;
+        case Op::separable:
+            return kSeparable;
         case Op::pool:
             return kPool;
         default:

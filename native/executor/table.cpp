@@ -38,6 +38,7 @@
     X(isa, conv_f32_first)          \
     X(isa, conv_f32_im2col)         \
     X(isa, conv_f32_mec)            \
+    X(isa, conv_f32_separable)      \
     X(isa, conv_f32_sparse)         \
     X(isa, conv_f32_sparse_blocks)  \
     X(isa, conv_f32_winograd_2x3)   \

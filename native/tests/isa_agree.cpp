@@ -295,6 +295,10 @@ void check_kernels() {
             std::printf("%s: not compared: it has no scalar twin of the same layout\n", kernel->name);
             continue;
         }
+        if (kernel->op == Op::separable) {
+            std::printf("%s: not compared: no problem has the weights of two layers\n", kernel->name);
+            continue;
+        }
         const bool weights = kernel->op == Op::conv || kernel->op == Op::gemm;
         for (const Problem& problem : weights ? weighted(*kernel) : weightless(*kernel)) {
             check(*kernel, **twin, problem);

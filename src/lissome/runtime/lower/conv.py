@@ -9,6 +9,7 @@ from lissome.graph import shapes
 from lissome.graph.ir import Node
 from lissome.runtime import kernels
 from lissome.runtime.algorithms import Layer, choose
+from lissome.runtime.lower import separable
 from lissome.runtime.step import Step
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ def conv(planner: Planner, node: Node) -> None:
     planner.require_weights(node)
     this, name, prepared = layer(planner, node), node.inputs[1], planner.prepared
     shape = this.shape
+    if separable.joined(planner, node, shape):
+        return
     if prepared.tuner is not None and node.name not in prepared.wanted:
         weight, workers = planner.net.weights[name], planner.workers(int(shape.macs * this.density))
         best, why = prepared.tuner.best(node.name, this, weight, workers)
