@@ -8,7 +8,8 @@ channels_last, the faster of which counts, and ONNX Runtime a model of this one 
 then all take turns in one process, and the least time of each counts: of one thread its processor time, which other
 programs on the machine add little to, of more threads the time on the wall. GFLOP/s are those of the direct sum, two
 for a multiply-add, so that algorithms that save multiplications can be above the machine's peak, of which the share is
-printed. Workspace: memory besides input, output and weights; of lissome only, as the peers do not tell.
+printed. of L2, for depthwise layers: input, output and weight over the time, as a share of the measured reading from
+the second cache. Workspace: memory besides input, output and weights; of lissome only, as the peers do not tell.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ import torch
 from lissome.graph.conv_shape import ConvShape
 from lissome.runtime import functional, kernels, layout
 from lissome.runtime.algorithms import ALGORITHMS, Layer
-from lissome.runtime.machine import peak_gflops
+from lissome.runtime.machine import peak_gflops, read_gbps
 
 SHAPES = Path(__file__).parent / "shapes"
 QUICK = {"vgg": ("conv1_2", "conv3_2", "conv4_2"), "resnet": ("conv2_b", "conv4_b", "conv4_c"), "mobilenet": ("pw5",)}
@@ -36,7 +37,9 @@ QUICK = {"vgg": ("conv1_2", "conv3_2", "conv4_2"), "resnet": ("conv2_b", "conv4_
 
 @dataclass(frozen=True)
 class Row:
-    """One algorithm or peer on one layer. workspace_bytes: None where it is not known."""
+    """One algorithm or peer on one layer. workspace_bytes: None where it is not known. of_l2: None but for depthwise
+    layers, which a second cache limits as much as multiply-adds do.
+    """
 
     network: str
     layer: str
@@ -45,6 +48,7 @@ class Row:
     seconds: float
     gflops: float
     of_peak: float
+    of_l2: float | None
     workspace_bytes: int | None
 
 
@@ -155,16 +159,26 @@ def measure(network: str, name: str, shape: ConvShape, threads: int, budget: flo
     for who, seconds in sorted(times.items(), key=lambda item: item[1]):
         gflops = 2 * shape.macs / seconds / 1e9
         space = mine[who.removeprefix("lissome ")][1] if who.startswith("lissome") else None
-        rows.append(Row(network, name, text, who, seconds, gflops, gflops / peak, space))
+        rows.append(Row(network, name, text, who, seconds, gflops, gflops / peak, share_of_l2(shape, seconds), space))
     return rows
+
+
+def share_of_l2(shape: ConvShape, seconds: float) -> float | None:
+    """Input, output and weight read or written once, over what one thread reads from the second cache meanwhile."""
+    if not shape.groups == shape.c == shape.k:
+        return None
+    floats = shape.c * (shape.h * shape.w + shape.p * shape.q + shape.r * shape.s)
+    return 4 * floats / seconds / 1e9 / read_gbps(2)
 
 
 def print_rows(rows: list[Row]) -> None:
     for number, row in enumerate(rows):
         layer = f"{row.network} {row.layer}: {row.shape}" if number == 0 else ""
         space = "" if row.workspace_bytes is None else f"{row.workspace_bytes / 1024:10,.0f} KiB"
+        cache = "" if row.of_l2 is None else f"{row.of_l2:6.0%} of L2"
         print(
-            f"{layer:48} {row.who:22} {row.seconds * 1e6:10.0f} us {row.gflops:8.1f} GFLOP/s {row.of_peak:6.0%} {space}"
+            f"{layer:48} {row.who:22} {row.seconds * 1e6:10.0f} us {row.gflops:8.1f} GFLOP/s {row.of_peak:6.0%}{cache}"
+            f" {space}"
         )
 
 
