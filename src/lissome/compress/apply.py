@@ -121,15 +121,28 @@ def bake_(module: nn.Module) -> None:
         _strip(owner, name, leave_parametrized=True)
 
 
-def baked_copy(module: nn.Module) -> nn.Module:
-    """A deep copy with all parametrizations, foreign ones too, baked in: plain parameters with the values in effect."""
-    clone = copy.deepcopy(module)
+def baked_copy(module: nn.Module, *, share: bool = False) -> nn.Module:
+    """A deep copy with all parametrizations, foreign ones too, baked in: plain parameters with the values in effect.
+
+    share: parameters and buffers have the memory of the original's, for a copy that is only looked at.
+    """
+    clone = copy.deepcopy(module, _shared(module) if share else None)
     for owner in list(clone.modules()):
         if parametrize.is_parametrized(owner):
             _own_class(owner)
             for name in list(owner.parametrizations):  # type: ignore[arg-type]
                 _strip(owner, name, leave_parametrized=True)
     return clone
+
+
+def _shared(module: nn.Module) -> dict[int, torch.Tensor]:
+    """What copy.deepcopy takes for the copy of each tensor: another of the same memory."""
+    memo: dict[int, torch.Tensor] = {}
+    for parameter in module.parameters():
+        if type(parameter) is nn.Parameter:
+            memo[id(parameter)] = nn.Parameter(parameter.detach(), requires_grad=parameter.requires_grad)
+    memo.update((id(buffer), buffer.detach()) for buffer in module.buffers() if type(buffer) is torch.Tensor)
+    return memo
 
 
 def _own_class(owner: nn.Module) -> None:

@@ -31,7 +31,7 @@ def freeze(
     weights at all.
     """
     examples = example if isinstance(example, tuple) else (example,)
-    baked = baked_copy(model).cpu()
+    baked = baked_copy(model, share=True).cpu()
     traced = export(baked, tuple(e.cpu() if isinstance(e, torch.Tensor) else e for e in examples))
     aliases = _first_names(baked)
     coded = coded_parameters(model)
@@ -43,7 +43,8 @@ def freeze(
             raise WeightError(f"{name!r} has shape {weight.shape}: an empty layer computes nothing; leave it out")
     free = {n: w.values for n, w in weights.items() if isinstance(w, Dense) and w.format == "float32"}
     graph, folded = simplify(traced.graph, free, {name: weight.shape for name, weight in weights.items()})
-    kept = {name: Dense(folded[name]) if name in folded else weights[name] for name in graph.parameters}
+    kept = {name: weights[name] for name in graph.parameters if folded.get(name) is free.get(name)}
+    kept |= {name: Dense(folded[name], owned=True) for name in graph.parameters if name not in kept}
     return Network(graph, kept, recipe.to_toml() if recipe is not None else "")
 
 
@@ -56,6 +57,6 @@ def _first_names(model: nn.Module) -> dict[str, str]:
 def _dense(name: str, value: torch.Tensor) -> Dense:
     """A buffer or constant, such as a batch norm's statistics, which no method codes."""
     try:
-        return Dense(value.numpy().astype(np.float32))
+        return Dense(value.numpy().astype(np.float32, copy=False))
     except WeightError as error:
         raise WeightError(f"{name!r}: {error}") from error

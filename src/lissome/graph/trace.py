@@ -1,7 +1,7 @@
 """nn.Module → Graph through torch.export: the one place where torch becomes a graph.
 
-torch.export records the operators that the module's forward calls, made functional (in-place writes are gone) but not
-decomposed; aten.py gives each its ONNX name. Everything that has no counterpart is reported at once.
+torch.export records the operators that the module's forward calls, made functional (functional.py) but not
+decomposed; aten/ gives each its ONNX name. Everything that has no counterpart is reported at once.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from torch.export import Dim, ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 
 from lissome.errors import TraceError
-from lissome.graph import local_response_norm
+from lissome.graph import functional, local_response_norm
 from lissome.graph.aten import OPERATORS, Call, Derived, Onnx, Operand, Output, Tensor, Unsupported
 from lissome.graph.ir import Extent, Graph, Node, TensorSpec
 from lissome.graph.passes import remove_dead
@@ -65,19 +65,29 @@ def export(model: nn.Module, example: torch.Tensor | tuple[torch.Tensor, ...]) -
             raise TraceError(f"example input {position} is {what}; a float32 tensor with the batch first is needed")
     # A module in channels_last would be exported with copies and views that say nothing about what it computes.
     plain = model.eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    return _Translation(program(plain, tuple(tensor.contiguous() for tensor in examples))).result()
+    return _Translation(_program(plain, tuple(tensor.contiguous() for tensor in examples), always=False)).result()
 
 
 def program(model: nn.Module, examples: tuple[torch.Tensor, ...]) -> ExportedProgram:
-    """Export with a free batch. A batch of two, because torch.export takes extents of 0 and 1 for constants."""
+    """Export with a free batch, made functional: no call writes to a tensor."""
+    return _program(model, examples, always=True)
+
+
+def _program(model: nn.Module, examples: tuple[torch.Tensor, ...], *, always: bool) -> ExportedProgram:
+    """Export with a free batch. A batch of two, because torch.export takes extents of 0 and 1 for constants.
+
+    Making it functional takes torch longer than exporting: unless `always`, it is left out where our own rule will do.
+    """
     pairs = tuple(torch.cat([tensor[:1], tensor[:1]]) for tensor in examples)
     shapes = tuple({0: Dim.DYNAMIC} for _ in pairs)
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # torch's own deprecations; they are not about the user's model
             exported = torch.export.export(model, pairs, dynamic_shapes=shapes, strict=False)
-            functional: ExportedProgram = exported.run_decompositions({})
-            return functional
+            if not always and functional.rewrite_(exported.graph, OPERATORS):
+                return exported
+            decomposed: ExportedProgram = exported.run_decompositions({})
+            return decomposed
     except Exception as error:  # whatever the module's forward or torch.export raises
         shape = " and ".join(str(("N", *tensor.shape[1:])).replace("'", "") for tensor in examples)
         reason = str(error).strip().partition("\n\n")[0]

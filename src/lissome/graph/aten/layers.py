@@ -57,11 +57,22 @@ def _padding(padding: Any, kernel: Sequence[int], dilation: Sequence[int]) -> tu
 
 
 def batch_norm(call: Call) -> tuple[Operand, ...]:
+    return (_batch_norm(call),)
+
+
+def _batch_norm(call: Call) -> Onnx:
     if any(call[name] is None for name in ("weight", "bias", "running_mean", "running_var")):
         raise Unsupported("it has no scale, offset or running statistics (affine or track_running_stats is off)")
     weights = call.weights("weight", "bias", "running_mean", "running_var")
     x = call.activation("input")
-    return (Onnx("BatchNormalization", (x.name, *weights), {"epsilon": float(call["eps"])}),)
+    return Onnx("BatchNormalization", (x.name, *weights), {"epsilon": float(call["eps"])})
+
+
+def whole_batch_norm(call: Call) -> Onnx:
+    """The same as torch.nn calls it."""
+    if call["training"]:
+        raise Unsupported("it uses the batch's own statistics (track_running_stats is off)")
+    return _batch_norm(call)
 
 
 def layer_norm(call: Call) -> Onnx:
@@ -95,6 +106,7 @@ def attention(call: Call) -> Onnx:
 
 OPERATORS: Final[Mapping[str, Converter]] = {
     "aten._native_batch_norm_legit_no_training.default": batch_norm,
+    "aten.batch_norm.default": whole_batch_norm,
     "aten.bmm.default": product,
     "aten.conv1d.default": convolution,
     "aten.conv1d.padding": convolution,
