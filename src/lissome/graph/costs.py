@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from lissome.graph import shapes
-from lissome.graph.conv_shape import Shape
+from lissome.graph.conv_shape import ConvShape, Shape
 from lissome.graph.ir import Graph, Node
 
 FLOAT_BYTES: Final = 4
@@ -67,19 +67,33 @@ def costs(graph: Graph, weights: Mapping[str, Shape], batch: int = 1) -> dict[st
 
 def macs(node: Node, extents: Mapping[str, Shape]) -> int:
     """Multiply-adds of a node whose inputs and outputs have these shapes by name."""
+    found = product(node, extents)
+    return found[0].macs * found[1] if found else 0
+
+
+def product(node: Node, extents: Mapping[str, Shape]) -> tuple[ConvShape, int] | None:
+    """A node's matrix product as a convolution, and how often it is done one after another; None where it has none.
+
+    A Gemm or MatMul is a convolution of 1×1 windows, an LSTM one of 4·hidden outputs from input and state.
+    """
+    if node.op not in ("Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM"):
+        return None
+    x, w, out = extents[node.inputs[0]], extents[node.inputs[1]], extents[node.outputs[0]]
     if node.op == "Conv":
-        return shapes.conv_shape(node, extents[node.inputs[0]], extents[node.inputs[1]]).macs
+        return shapes.conv_shape(node, x, w), 1
     if node.op == "ConvTranspose":
-        return shapes.conv_transpose_shape(node, extents[node.inputs[0]], extents[node.inputs[1]]).macs
-    if node.op == "Gemm":
-        rows = extents[node.inputs[0]]
-        return math.prod(extents[node.outputs[0]]) * rows[0 if node.attributes.get("transA") else 1]
-    if node.op == "MatMul":
-        return math.prod(extents[node.outputs[0]]) * extents[node.inputs[0]][-1]
+        return shapes.conv_transpose_shape(node, x, w), 1
     if node.op == "LSTM":
-        steps, batch, _ = extents[node.inputs[0]]
-        return steps * batch * _elements(node.inputs[1:3], extents)
-    return 0
+        (steps, batch, features), (directions, gates, hidden) = x, extents[node.inputs[2]]
+        return ConvShape(batch, features + hidden, 1, 1, gates, 1, 1), steps * directions
+    if node.op == "Gemm":
+        rows, columns = out
+        return ConvShape(rows, math.prod(x) // rows, 1, 1, columns, 1, 1), 1
+    deep, columns = x[-1], w[-1] if len(w) > 1 else 1
+    if len(w) <= 2:  # one matrix for every leading index
+        return ConvShape(math.prod(x) // deep, deep, 1, 1, columns, 1, 1), 1
+    rows = x[-2] if len(x) > 1 else 1
+    return ConvShape(rows, deep, 1, 1, columns, 1, 1), math.prod(out) // (rows * columns)
 
 
 def _is_learned(node: Node, name: str, shape: Shape) -> bool:

@@ -9,6 +9,7 @@ from lissome.hardware.energy import Hierarchy
 from lissome.hardware.estimate import Estimate, LayerEstimate
 from lissome.hardware.eyeriss import Eyeriss
 from lissome.hardware.machines import Machine, machine, names
+from lissome.hardware.mapped import Mapped
 from lissome.hardware.roofline import Roofline
 from lissome.hardware.tpu import TPU, Systolic
 from lissome.hardware.workload import Layer, Workload, count
@@ -23,6 +24,7 @@ __all__ = [
     "Layer",
     "LayerEstimate",
     "Machine",
+    "Mapped",
     "Roofline",
     "Systolic",
     "Workload",

@@ -26,6 +26,7 @@ from lissome.hardware.units import KIB, Hertz, Milliwatts, Seconds, check_count,
 from lissome.hardware.workload import MOVEMENT, Layer, Workload
 
 CLOCK_HZ: Final = mhz(800)
+ENTRY_BITS: Final = 8  # a code and a run
 # Table II, one PE at 45 nm: power in mW and area in um2 by module.
 POWER_MW: Final = {"queue": 0.112, "pointers": 1.807, "weights": 4.955, "arithmetic": 1.162, "activations": 1.122}
 AREA_UM2: Final = {
@@ -135,6 +136,18 @@ class EIE:
             taken[column] = begun.max()
             finished = begun + each
         return int(finished.max(initial=0))
+
+    def matrix_reads(self, entries: NDArray[np.int64], active: NDArray[np.int64], width_bits: int) -> int:
+        """Reads of the entries' memories, all PEs together, when one brings `width_bits`: entries are 8 bits each.
+
+        entries: int64 (columns, pes), as `Places.entries` counts them; a PE's follow one another without a gap. active:
+        columns that are read. A column that begins inside a word reads that word again.
+        """
+        check_count(width_bits, "the width of an SRAM")
+        each = max(1, width_bits // ENTRY_BITS)
+        ends = np.cumsum(entries, axis=0)
+        first, last = (ends - entries) // each, (ends - 1) // each
+        return int(np.where(entries > 0, last - first + 1, 0)[active].sum())
 
     def pack(self, layer: Layer) -> Packed:
         """The layer's weight as the memories of the PEs hold it. Raises HardwareError as `eie_pack.pack` does."""

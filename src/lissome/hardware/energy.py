@@ -41,15 +41,20 @@ def mac_pj(dtype: str) -> Picojoules:
 
 
 def integer_mac_pj(weight_bits: int, input_bits: int) -> Picojoules:
-    """Energy of a multiply-add of integers of these widths at 45 nm.
+    """Energy of a multiply-add of integers of these widths at 45 nm: the adder grows with their sum."""
+    return Picojoules(integer_multiply_pj(weight_bits, input_bits) + ADD_PJ["int32"] * (weight_bits + input_bits) / 32)
 
-    The multiplier grows with the product of the widths, between Horowitz's 8 bits (0.2 pJ) and 32 (3.1 pJ), where it
-    is 3.1/0.2 = 15.5 for 16 times the partial products; the adder with their sum (0.1 pJ at 32 bits).
+
+def integer_multiply_pj(weight_bits: int, input_bits: int) -> Picojoules:
+    """Energy of a multiplication of integers of these widths at 45 nm.
+
+    It grows with the product of the widths, between Horowitz's 8 bits (0.2 pJ) and 32 (3.1 pJ), where it is
+    3.1/0.2 = 15.5 for 16 times the partial products.
     """
     check_count(weight_bits, "the bits of a weight")
     check_count(input_bits, "the bits of an input")
-    exponent = math.log(3.1 / 0.2) / math.log(16)
-    return Picojoules(0.2 * (weight_bits * input_bits / 64) ** exponent + 0.1 * (weight_bits + input_bits) / 32)
+    least, most = MULTIPLY_PJ["int8"], MULTIPLY_PJ["int32"]
+    return Picojoules(least * (weight_bits * input_bits / 64) ** (math.log(most / least) / math.log(16)))
 
 
 def sram_pj(capacity_bytes: int, bits: int = 32) -> Picojoules:
@@ -63,6 +68,15 @@ def sram_pj(capacity_bytes: int, bits: int = 32) -> Picojoules:
     slope = math.log(SRAM_64_BIT_PJ[high] / SRAM_64_BIT_PJ[low]) / math.log(high / low)
     read_64 = SRAM_64_BIT_PJ[low] * (capacity_bytes / low) ** slope
     return Picojoules(max(read_64 / 64, REGISTER_PJ / 32) * bits)
+
+
+def sram_read_pj(capacity_bytes: int, width_bits: int) -> Picojoules:
+    """Energy of one read of an SRAM of this capacity whose words are this wide, at 45 nm.
+
+    At 64 bits it is Horowitz's. Decoding, and driving a row, cost the same at any width: ASSUMED, half of it.
+    """
+    check_count(width_bits, "the width of an SRAM")
+    return Picojoules(sram_pj(capacity_bytes, 64) * (0.5 + 0.5 * width_bits / 64))
 
 
 def scaled_pj(energy: float, *, from_nm: float, to_nm: float) -> Picojoules:

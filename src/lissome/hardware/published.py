@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Final
 
 from lissome.graph.conv_shape import ConvShape
+from lissome.hardware import array
 from lissome.hardware.eyeriss import Mapping
 from lissome.hardware.workload import Layer
 
@@ -133,10 +135,12 @@ class EyerissLayer:
     layer: Layer
     mapping: Mapping
     latency_ms: float
-    active: int
+    active: float
     zeros: float
     next_zeros: float
     dram_mb: float
+    power_mw: float
+    buffer_mb: float
 
 
 def _eyeriss(batch: int, sizes: tuple[int, int, int, int], pad: int, groups: int = 1, stride: int = 1) -> Layer:
@@ -150,19 +154,64 @@ def _eyeriss(batch: int, sizes: tuple[int, int, int, int], pad: int, groups: int
 # Batch 4; mappings of table III.
 EYERISS_ALEXNET: Final = (
     EyerissLayer(
-        "CONV1", _eyeriss(4, (3, 227, 96, 11), 0, 1, 4), Mapping(96, 1, 7, 16, 1, 1, 2), 16.5, 154, 0.01, 38.7, 5.0
+        "CONV1",
+        _eyeriss(4, (3, 227, 96, 11), 0, 1, 4),
+        Mapping(96, 1, 7, 16, 1, 1, 2),
+        16.5,
+        154,
+        0.01,
+        38.7,
+        5.0,
+        332,
+        18.5,
     ),
     EyerissLayer(
-        "CONV2", _eyeriss(4, (96, 27, 256, 5), 2, 2), Mapping(64, 1, 27, 16, 2, 1, 1), 39.2, 135, 38.7, 72.5, 4.0
+        "CONV2",
+        _eyeriss(4, (96, 27, 256, 5), 2, 2),
+        Mapping(64, 1, 27, 16, 2, 1, 1),
+        39.2,
+        135,
+        38.7,
+        72.5,
+        4.0,
+        288,
+        77.6,
     ),
     EyerissLayer(
-        "CONV3", _eyeriss(4, (256, 13, 384, 3), 1), Mapping(64, 4, 13, 16, 4, 1, 4), 21.8, 156, 72.5, 79.3, 3.0
+        "CONV3",
+        _eyeriss(4, (256, 13, 384, 3), 1),
+        Mapping(64, 4, 13, 16, 4, 1, 4),
+        21.8,
+        156,
+        72.5,
+        79.3,
+        3.0,
+        266,
+        50.2,
     ),
     EyerissLayer(
-        "CONV4", _eyeriss(4, (384, 13, 384, 3), 1, 2), Mapping(64, 4, 13, 16, 3, 2, 2), 16.0, 156, 79.3, 77.6, 2.1
+        "CONV4",
+        _eyeriss(4, (384, 13, 384, 3), 1, 2),
+        Mapping(64, 4, 13, 16, 3, 2, 2),
+        16.0,
+        156,
+        79.3,
+        77.6,
+        2.1,
+        235,
+        37.4,
     ),
     EyerissLayer(
-        "CONV5", _eyeriss(4, (384, 13, 256, 3), 1, 2), Mapping(64, 4, 13, 16, 3, 2, 2), 10.0, 156, 77.6, 0, 1.3
+        "CONV5",
+        _eyeriss(4, (384, 13, 256, 3), 1, 2),
+        Mapping(64, 4, 13, 16, 3, 2, 2),
+        10.0,
+        156,
+        77.6,
+        0,
+        1.3,
+        236,
+        24.9,
     ),
 )
 # Batch 3. The paper gives no mappings: channels in a pass (q · r) are FITTED to table VI's accesses of the buffer, the
@@ -175,21 +224,49 @@ _VGG_MAPPINGS: Final = {
     14: Mapping(64, 3, 14, 16, 4, 2, 2),
 }
 _VGG: Final = (
-    ("CONV1-1", 3, 224, 64, 38.0, 156, 1.6, 47.7, 15.4),
-    ("CONV1-2", 64, 224, 64, 810.6, 156, 47.7, 24.8, 54.0),
-    ("CONV2-1", 64, 112, 128, 405.3, 156, 24.8, 38.7, 33.4),
-    ("CONV2-2", 128, 112, 128, 810.8, 156, 38.7, 39.7, 48.5),
-    ("CONV3-1", 128, 56, 256, 204.0, 156, 39.7, 58.1, 20.2),
-    ("CONV3-2", 256, 56, 256, 408.1, 156, 58.1, 58.7, 32.2),
-    ("CONV3-3", 256, 56, 256, 408.1, 156, 58.7, 64.3, 30.8),
-    ("CONV4-1", 256, 28, 512, 105.1, 168, 64.3, 74.7, 17.8),
-    ("CONV4-2", 512, 28, 512, 210.0, 168, 74.7, 85.4, 28.6),
-    ("CONV4-3", 512, 28, 512, 210.0, 168, 85.4, 79.4, 22.8),
-    ("CONV5-1", 512, 14, 512, 48.3, 168, 79.4, 87.4, 6.3),
-    ("CONV5-2", 512, 14, 512, 48.5, 168, 87.4, 88.5, 5.7),
-    ("CONV5-3", 512, 14, 512, 48.5, 168, 88.5, 0, 5.6),
+    ("CONV1-1", 3, 224, 64, 38.0, 156, 1.6, 47.7, 15.4, 247, 112.6),
+    ("CONV1-2", 64, 224, 64, 810.6, 156, 47.7, 24.8, 54.0, 218, 2402.8),
+    ("CONV2-1", 64, 112, 128, 405.3, 156, 24.8, 38.7, 33.4, 242, 1201.4),
+    ("CONV2-2", 128, 112, 128, 810.8, 156, 38.7, 39.7, 48.5, 231, 2402.8),
+    ("CONV3-1", 128, 56, 256, 204.0, 156, 39.7, 58.1, 20.2, 254, 607.4),
+    ("CONV3-2", 256, 56, 256, 408.1, 156, 58.1, 58.7, 32.2, 235, 1214.8),
+    ("CONV3-3", 256, 56, 256, 408.1, 156, 58.7, 64.3, 30.8, 233, 1214.8),
+    ("CONV4-1", 256, 28, 512, 105.1, 168, 64.3, 74.7, 17.8, 278, 321.8),
+    ("CONV4-2", 512, 28, 512, 210.0, 168, 74.7, 85.4, 28.6, 261, 643.7),
+    ("CONV4-3", 512, 28, 512, 210.0, 168, 85.4, 79.4, 22.8, 240, 643.7),
+    ("CONV5-1", 512, 14, 512, 48.3, 168, 79.4, 87.4, 6.3, 258, 90.0),
+    ("CONV5-2", 512, 14, 512, 48.5, 168, 87.4, 88.5, 5.7, 236, 90.0),
+    ("CONV5-3", 512, 14, 512, 48.5, 168, 88.5, 0, 5.6, 230, 90.0),
 )
 EYERISS_VGG: Final = tuple(
-    EyerissLayer(name, _eyeriss(3, (c, side, k, 3), 1), _VGG_MAPPINGS[side], latency, active, zeros, after, dram)
-    for name, c, side, k, latency, active, zeros, after, dram in _VGG
+    EyerissLayer(name, _eyeriss(3, (c, side, k, 3), 1), _VGG_MAPPINGS[side], *figures)
+    for name, c, side, k, *figures in _VGG
 )
+
+
+def _square(channels: int, side: int, filters: int, window: int, stride: int = 1) -> ConvShape:
+    """A square convolution of inputs that hold their padding."""
+    return ConvShape(1, channels, side, side, filters, window, window, stride_h=stride, stride_w=stride)
+
+
+# ResNet-18's layers that differ, on inputs with their padding; what `bench/peers/zigzag_mappings.py` maps.
+RESNET18: Final = {
+    "conv1": _square(3, 229, 64, 7, 2),
+    "layer1": _square(64, 58, 64, 3),
+    "layer2 first": _square(64, 57, 128, 3, 2),
+    "layer2 shortcut": _square(64, 55, 128, 1, 2),
+    "layer2": _square(128, 30, 128, 3),
+    "layer3 first": _square(128, 29, 256, 3, 2),
+    "layer3 shortcut": _square(128, 27, 256, 1, 2),
+    "layer3": _square(256, 16, 256, 3),
+    "layer4 first": _square(256, 15, 512, 3, 2),
+    "layer4 shortcut": _square(256, 13, 512, 1, 2),
+    "layer4": _square(512, 9, 512, 3),
+    "fc": _square(512, 1, 1000, 1),
+}
+# The arrays on which mappings are compared with ZigZag's. Outputs keep the 16 bits of sums: ZigZag takes the room of
+# finished outputs for sums that still grow.
+MAPPER_ARRAYS: Final = {
+    "weight": dataclasses.replace(array.weight_stationary(), output_bits=16),
+    "output": dataclasses.replace(array.output_stationary(), output_bits=16),
+}

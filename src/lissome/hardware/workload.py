@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lissome.errors import HardwareError
-from lissome.graph import shapes
+from lissome.graph import costs, shapes
 from lissome.graph.conv_shape import ConvShape, Shape
+from lissome.graph.costs import Cost
 from lissome.graph.ir import Node
 from lissome.network import Network
 from lissome.weights import Codebook, CodedWeight, Dense, Sparse
@@ -134,9 +135,13 @@ def count(
     unknown = given.keys() - {node.name for node in network.graph.nodes}
     if unknown:
         raise HardwareError(f"input_density names {sorted(unknown)}, which are no nodes of the network")
-    found = shapes.infer(network.graph, {name: weight.shape for name, weight in network.weights.items()}, batch)
+    held = {name: tuple(weight.shape) for name, weight in network.weights.items()}
+    found = shapes.infer(network.graph, held, batch)
     sizes = {name: tuple(int(extent) for extent in spec.shape) for name, spec in found.items()}
-    layers = tuple(_layer(node, network, sizes, given.get(node.name, 1.0)) for node in network.graph.nodes)
+    cost = costs.costs(network.graph, held, batch)
+    layers = tuple(
+        _layer(node, network, sizes, cost[node.name], given.get(node.name, 1.0)) for node in network.graph.nodes
+    )
     return Workload(layers, batch, title)
 
 
@@ -147,47 +152,21 @@ def fully_connected(name: str, weight: CodedWeight, *, batch: int = 1, input_den
     return Layer(name, "Gemm", batch * k, batch * n, 0, product, 1, weight, n * k, input_density)
 
 
-def _layer(node: Node, network: Network, sizes: Mapping[str, Shape], density: float) -> Layer:
-    read = [name for name in node.inputs if name]
-    inputs = sum(math.prod(sizes[name]) for name in read if name not in network.weights)
-    outputs = sum(math.prod(sizes[name]) for name in node.outputs)
-    parameters = sum(math.prod(sizes[name]) for name in read if name in network.weights)
-    product, repeats, weight = _product(node, network, sizes)
+def _layer(node: Node, network: Network, sizes: Mapping[str, Shape], cost: Cost, density: float) -> Layer:
+    product, repeats = costs.product(node, sizes) or (None, 1)
+    weight = _weight(node, network) if product else None
     first = node.op in ("Gemm", "MatMul") and not shapes.weight_is_transposed(node)
-    operations = 0 if product or node.op in MOVEMENT else outputs * _window(node)
-    return Layer(node.name, node.op, inputs, outputs, operations, product, repeats, weight, parameters, density, first)
+    operations = 0 if product or node.op in MOVEMENT else cost.activations * _window(node)
+    counted = (cost.inputs, cost.activations, operations)
+    return Layer(node.name, node.op, *counted, product, repeats, weight, cost.weights, density, first)
 
 
-def _product(
-    node: Node, network: Network, sizes: Mapping[str, Shape]
-) -> tuple[ConvShape | None, int, CodedWeight | None]:
-    """The node's product as a convolution, how often it is done one after another, and its weight."""
-    if node.op not in ("Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM"):
-        return None, 1, None
-    x, w = sizes[node.inputs[0]], sizes[node.inputs[1]]
-    weight = network.weights.get(node.inputs[1])
-    if node.op == "Conv":
-        return shapes.conv_shape(node, x, w), 1, weight
-    if node.op == "ConvTranspose":
-        return shapes.conv_transpose_shape(node, x, w), 1, weight
-    if node.op == "LSTM":
-        return _lstm(node, network, sizes)
-    out = sizes[node.outputs[0]]
-    if len(x) == len(w) == 2:
-        rows, columns = out
-        return ConvShape(rows, math.prod(x) // rows, 1, 1, columns, 1, 1), 1, weight
-    deep, columns = x[-1], w[-1] if len(w) > 1 else 1
-    if len(w) <= 2:  # one matrix for every leading index
-        return ConvShape(math.prod(x) // deep, deep, 1, 1, columns, 1, 1), 1, weight
-    rows = x[-2] if len(x) > 1 else 1
-    return ConvShape(rows, deep, 1, 1, columns, 1, 1), math.prod(out) // (rows * columns), weight
-
-
-def _lstm(node: Node, network: Network, sizes: Mapping[str, Shape]) -> tuple[ConvShape, int, CodedWeight | None]:
-    (steps, batch, features), (directions, gates, hidden) = sizes[node.inputs[0]], sizes[node.inputs[2]]
+def _weight(node: Node, network: Network) -> CodedWeight | None:
+    """The weight of a node's product: an LSTM's are those of input and state."""
+    if node.op != "LSTM":
+        return network.weights.get(node.inputs[1])
     parts = [network.weights.get(name) for name in node.inputs[1:3]]
-    weight = _Joined(tuple(part for part in parts if part)) if all(parts) else None
-    return ConvShape(batch, features + hidden, 1, 1, gates, 1, 1), steps * directions, weight
+    return _Joined(tuple(part for part in parts if part)) if all(parts) else None
 
 
 @dataclass(frozen=True)
