@@ -128,9 +128,9 @@ def test_run_length_of_random_zeros_is_as_estimated():
 def test_a_code_that_is_cut_off_is_refused():
     """Words without the mark of the last, of another count or another type are errors."""
     words = encode(np.arange(10, dtype=np.int16))
-    for wrong, count in ((words[:-1], 10), (words, 99), (words[:0], 10), (words.astype(np.int64), 10)):
+    for wrong, values in ((words[:-1], 10), (words, 99), (words[:0], 10), (words.astype(np.int64), 10)):
         with pytest.raises(HardwareError):
-            decode(wrong, count)
+            decode(wrong, values)
     with pytest.raises(HardwareError, match="int16"):
         encode(np.ones(3, np.int32))
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 import typer
 
 import lissome
-from lissome.cli import compress, demo, evaluate, export, import_, inspect, list, profile, run, simulate, tune
+from lissome.cli import compress, demo, evaluate, export, import_, inspect, list, map, profile, run, simulate, tune
 
 _VERBS: Final[tuple[Callable[..., None], ...]] = (
     demo.demo,
@@ -22,6 +22,7 @@ _VERBS: Final[tuple[Callable[..., None], ...]] = (
     profile.profile,
     simulate.simulate,
     simulate.compare,
+    map.map_,
     simulate.roofline,
     list.list_,
 )

@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
-from lissome import data, models
+from lissome import data, hardware, models
 from lissome.cli.console import Json, print_json
 from lissome.pack import choose
 
@@ -32,6 +32,7 @@ class What(StrEnum):
     methods = "methods"
     coders = "coders"
     datasets = "datasets"
+    hardware = "hardware"
 
 
 _TABLE: Final[dict[What, Callable[[], list[str]]]] = {
@@ -39,13 +40,14 @@ _TABLE: Final[dict[What, Callable[[], list[str]]]] = {
     What.methods: _methods,
     What.coders: lambda: [choose.AUTO, *(profile.name for profile in choose.PROFILES)],
     What.datasets: lambda: [*data.names()],
+    What.hardware: lambda: [*hardware.names(), "this"],
 }
 
 
 def list_(
     what: Annotated[What | None, typer.Argument(help="Default: everything.")] = None, *, json: Json = False
 ) -> None:
-    """List networks, compression methods, entropy coders and data sets."""
+    """List networks, compression methods, entropy coders, data sets and machines to simulate."""
     found = {str(key): _TABLE[key]() for key in ([what] if what else _TABLE)}
     if json:
         print_json(found)

@@ -8,7 +8,7 @@ from lissome.hardware.eie import EIE
 from lissome.hardware.energy import Hierarchy
 from lissome.hardware.estimate import Estimate, LayerEstimate
 from lissome.hardware.eyeriss import Eyeriss
-from lissome.hardware.machines import Machine, machine, names
+from lissome.hardware.machines import Machine, machine, mapped, mapped_names, names
 from lissome.hardware.mapped import Mapped
 from lissome.hardware.roofline import Roofline
 from lissome.hardware.tpu import TPU, Systolic
@@ -30,5 +30,7 @@ __all__ = [
     "Workload",
     "count",
     "machine",
+    "mapped",
+    "mapped_names",
     "names",
 ]

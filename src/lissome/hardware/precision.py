@@ -6,7 +6,8 @@ less switching. A bit-serial unit adds one shifted, gated copy of the input for 
 one cycle a bit, and an accumulator that is written at every one of them.
 
 Energy and area are composed of Horowitz's operations at 45 nm: a multiplier by its partial products, an adder by its
-bits, a flip-flop as a bit of an adder (assumed). Not calibrated against a synthesis; left out: clock tree, control, and the wiring of gates.
+bits, a flip-flop as a bit of an adder (assumed). Not calibrated against a synthesis; left out: clock tree, control, and
+the wiring of gates.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ class ScalableMac:
     def multiply_add(
         self, weight: NDArray[np.int64], x: NDArray[np.int64], total: NDArray[np.int64], weight_bits: int
     ) -> NDArray[np.int64]:
-        """total + weight · x as the unit does it, wrapped to its accumulator; int64 of one shape.
+        """Add weight · x to the total as the unit does, wrapped to its accumulator; int64 of one shape.
 
         Raises HardwareError for operands that do not fit: weights in weight_bits, inputs in `bits`, both signed.
         """
@@ -107,4 +108,3 @@ class ScalableMac:
             check_count(width, f"the bits of a {what}")
             if width > self.bits:
                 raise HardwareError(f"a {what} of {width} bits does not fit a multiply-add of {self.bits}")
-

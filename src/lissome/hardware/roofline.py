@@ -61,8 +61,28 @@ class Roofline:
         other = max(0, layer.parameters - layer.weights)
         return (kept + (other + layer.inputs + layer.outputs) * self.value_bits) / 8
 
+    def intensity(self, layer: Layer) -> float:
+        """Multiply-adds a byte of a layer on this machine. Raises HardwareError for one that moves nothing."""
+        return self._intensity(self._macs(layer), self.layer_bytes(layer), layer.name)
+
+    def network_intensity(self, workload: Workload) -> float:
+        """Multiply-adds a byte of a whole network, each layer's bytes moved. Raises HardwareError as `intensity`."""
+        return self._intensity(sum(map(self._macs, workload.layers)), self.network_bytes(workload), workload.title)
+
+    def network_bytes(self, workload: Workload) -> float:
+        """Bytes that all layers move."""
+        return sum(map(self.layer_bytes, workload.layers))
+
+    def _intensity(self, macs: float, moved: float, name: str) -> float:
+        if not moved:
+            raise HardwareError(f"{name!r} moves no bytes on {self.name}: it has no intensity")
+        return macs / moved
+
+    def _macs(self, layer: Layer) -> float:
+        return layer.macs * layer.density if self.coded else float(layer.macs)
+
     def _layer(self, layer: Layer) -> LayerEstimate:
-        macs = layer.macs * layer.density if self.coded else layer.macs
+        macs = self._macs(layer)
         compute = (2 * macs + layer.operations) / self.peak
         move = self.layer_bytes(layer) / self.bandwidth
         seconds = Seconds(max(compute, move))

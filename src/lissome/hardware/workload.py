@@ -19,7 +19,7 @@ from lissome.errors import HardwareError
 from lissome.graph import costs, shapes
 from lissome.graph.conv_shape import ConvShape, Shape
 from lissome.graph.costs import Cost
-from lissome.graph.ir import Node
+from lissome.graph.ir import Graph, Node
 from lissome.network import Network
 from lissome.weights import Codebook, CodedWeight, Dense, Sparse
 from lissome.weights.formats import ITEMSIZE
@@ -193,6 +193,32 @@ class _Joined:
 
     def describe(self) -> str:
         return " and ".join(part.describe() for part in self.parts)
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """A float32 weight of which only the shape is known: every value is counted, none as zero, and none is held."""
+
+    shape: tuple[int, ...]
+
+    @property
+    def nnz(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        return ITEMSIZE["float32"] * self.nnz
+
+    def to_dense(self) -> NDArray[np.float32]:
+        raise HardwareError(f"only the shape {self.shape} of this weight is known, no values")
+
+    def describe(self) -> str:
+        return "float32 of unknown values"
+
+
+def shapes_only(graph: Graph, held: Mapping[str, Shape]) -> Network:
+    """A network whose weights have shapes and no values: enough for `count`. held: the shape of each parameter."""
+    return Network(graph, {name: Unseen(tuple(shape)) for name, shape in held.items()})
 
 
 def _window(node: Node) -> int:

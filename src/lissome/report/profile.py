@@ -142,13 +142,14 @@ def profile(
     if isinstance(net, str | os.PathLike):
         name = os.fspath(net)
         if name.endswith((".liss", ".onnx")):
-            loaded = _load(name)
+            loaded = read(name)
             return _profiled(name, loaded.graph, {n: tuple(w.shape) for n, w in loaded.weights.items()}, batch)
-        return _profiled(name, *_named(name, shape), batch)
+        return _profiled(name, *named(name, shape), batch)
     return _profiled(type(net).__name__, *_traced(net, shape), batch)
 
 
-def _load(path: str) -> Network:
+def read(path: str) -> Network:
+    """The network of a .liss or .onnx file."""
     if path.endswith(".onnx"):
         from lissome.interchange.onnx import from_onnx
 
@@ -158,7 +159,8 @@ def _load(path: str) -> Network:
     return load(path)
 
 
-def _named(name: str, shape: Sequence[int] | None) -> tuple[Graph, Mapping[str, Shape]]:
+def named(name: str, shape: Sequence[int] | None = None) -> tuple[Graph, Mapping[str, Shape]]:
+    """Graph and shapes of weights of a network by name, or of a user's function; see `profile`."""
     try:
         import torch
     except ModuleNotFoundError as error:
