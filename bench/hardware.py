@@ -19,9 +19,12 @@ from pathlib import Path
 import numpy as np
 
 from lissome.graph.conv_shape import ConvShape
-from lissome.hardware import EIE, TPU, DaDianNao, Eyeriss, Layer, energy, published
+from lissome.hardware import EIE, TPU, DaDianNao, Eyeriss, Layer, Systolic, energy, published
+from lissome.hardware.dataflows import DATAFLOWS, cheapest
 from lissome.hardware.eie import Timing, random_inputs, random_places
 from lissome.hardware.eie_pack import Places
+from lissome.hardware.mapper import best
+from lissome.hardware.precision import UNITS, ScalableMac
 from lissome.hardware.published import EieBenchmark
 from lissome.hardware.roofline import MACHINES
 from lissome.hardware.tpu import Counters
@@ -48,7 +51,7 @@ class Row:
         error = f"{self.error:+7.1f} points" if self.points else f"{100 * self.error:+7.1f} %"
         mark = "  fitted" if self.fitted else ""
         values = f"{self.published:12,.4g} {self.lissome:12,.4g}"
-        return f"{self.machine:9} {self.figure:44} {values} {self.unit:9} {error}{mark}"
+        return f"{self.machine:9} {self.figure:56} {values} {self.unit:9} {error}{mark}"
 
 
 def energy_rows() -> Iterator[Row]:
@@ -68,6 +71,18 @@ def energy_rows() -> Iterator[Row]:
     yield Row("energy", "multiply, float32 over int8", "×", 18.5, multiply / energy.MULTIPLY_PJ["int8"])
     yield Row("energy", "area of add", "×", 116, energy.ADD_UM2["float32"] / energy.ADD_UM2["int8"])
     yield Row("energy", "area of multiply", "×", 27.5, energy.MULTIPLY_UM2["float32"] / energy.MULTIPLY_UM2["int8"])
+
+
+def yang_rows() -> Iterator[Row]:
+    """AlexNet by Yang's method, dense and pruned: figures of its table 2 that are recalled, not checked."""
+    machine = energy.Hierarchy()
+    for which, (macs, total) in published.YANG_ALEXNET.items():
+        work = published.yang_alexnet(which)
+        own = machine.estimate(work).total_pj / machine.mac_pj / work.batch
+        yield Row(
+            "yang", f"AlexNet {which}, non-zero multiply-adds", "10⁹", macs / 1e9, work.useful_macs / work.batch / 1e9
+        )
+        yield Row("yang", f"AlexNet {which}, energy", "10⁹ MACs", total / 1e9, own / 1e9)
 
 
 def eie_timing(benchmark: EieBenchmark, percent: float, machine: EIE) -> Timing:
@@ -129,6 +144,15 @@ def eie_studies() -> None:
             each = Places.of(b.outputs, b.inputs, places, pes).entries().sum() / places.size
             cells.append(f"{base / cycles:9.1f}, {each:5.2f}")
         print(f"{name:10}" + "".join(f"{cell:>16}" for cell in cells))
+    print("\nEIE: energy of reading entries, µJ, by the width of their SRAM in bits (the paper chose 64)")
+    widths = (32, 64, 128, 256, 512)
+    print(f"{'':10}" + "".join(f"{width:>9}" for width in widths))
+    for b in published.EIE_BENCHMARKS:
+        places = random_places(b.outputs, b.inputs, b.weight_percent / 100, 0)
+        entries = Places.of(b.outputs, b.inputs, places, EIE().pes).entries()
+        active = random_inputs(b.inputs, b.input_percent / 100)
+        spent = [EIE().matrix_reads(entries, active, w) * energy.sram_read_pj(EIE().weight_bytes, w) for w in widths]
+        print(f"{b.name:10}" + "".join(f"{value / 1e6:9.2f}" for value in spent))
     print("\nEIE: pruning with equal shares for the PEs (ESE's) against free pruning, time at the same density")
     for name in ("VGG-7", "NT-LSTM", "NT-We"):
         b = by_name[name]
@@ -180,11 +204,80 @@ def eyeriss_rows() -> Iterator[Row]:
             cost = Eyeriss().cost(layer, each.mapping, 1 - each.next_zeros / 100)
             time_ms = cost.cycles / Eyeriss().clock_hz * 1e3
             total += time_ms
-            # FILTER_WORDS is set by AlexNet's latencies; VGG's channels in a pass by its buffer's accesses.
+            # FILTER_WORDS and the powers are set by AlexNet's; VGG's channels in a pass by its buffer's accesses.
             yield Row("eyeriss", f"{net} {each.name} latency", "ms", each.latency_ms, time_ms, fitted=net == "AlexNet")
             yield Row("eyeriss", f"{net} {each.name} active PEs", "PEs", each.active, cost.active)
             yield Row("eyeriss", f"{net} {each.name} DRAM", "MB", each.dram_mb, cost.dram_words * 2 / 1e6)
+            yield Row(
+                "eyeriss",
+                f"{net} {each.name} buffer",
+                "MB",
+                each.buffer_mb,
+                cost.buffer_words * 2 / 1e6,
+                net != "AlexNet",
+            )
+            yield Row(
+                "eyeriss",
+                f"{net} {each.name} power",
+                "mW",
+                each.power_mw,
+                Eyeriss().power(layer, cost),
+                net == "AlexNet",
+            )
         yield Row("eyeriss", f"{net} latency", "ms", sum(each.latency_ms for each in layers), total, net == "AlexNet")
+
+
+def dataflow_rows(quick: bool) -> Iterator[Row]:
+    """Energy of the other dataflows over row stationary's, on AlexNet; the ISCA paper says 1.4 to 2.5 times.
+
+    Convolutions at batch 4 (CONV3 alone when quick), fully connected layers at the paper's 16, where it says 1.3.
+    """
+    convs = {
+        e.name: e.layer.product
+        for e in published.EYERISS_ALEXNET
+        if e.layer.product and (not quick or e.name == "CONV3")
+    }
+    fcs = {
+        b.name: ConvShape(16, b.inputs, 1, 1, b.outputs, 1, 1) for b in published.EIE_BENCHMARKS[: 1 if quick else 3]
+    }
+    for kind, layers, low, high in (("convolutions", convs, 1.4, 2.5), ("fully connected layers", fcs, 1.3, None)):
+        total = {flow.name: sum(cheapest(flow, shape).total_pj for shape in layers.values()) for flow in DATAFLOWS}
+        ratios = {name: value / total["RS"] for name, value in total.items() if name != "RS"}
+        print("  ".join(f"{name} {ratio:.2f}×" for name, ratio in ratios.items()), f"the energy of RS, {kind}")
+        yield Row("eyeriss", f"RS against the best other dataflow, {kind}", "×", low, min(ratios.values()))
+        if high:
+            yield Row("eyeriss", f"RS against the worst other dataflow, {kind}", "×", high, max(ratios.values()))
+
+
+def mapper_rows(quick: bool) -> Iterator[Row]:
+    """Energy of the best mapping of ResNet-18's layers, beside ZigZag's."""
+    results = json.loads((Path(__file__).parent / "results/zigzag.json").read_text())
+    for array, layers in results["arrays"].items():
+        for layer, theirs in layers.items():
+            if not quick or layer.startswith("layer4"):
+                own = best(published.MAPPER_ARRAYS[array], published.RESNET18[layer]).cost().total_pj
+                yield Row(
+                    "mapper", f"{array} stationary, {layer}, ZigZag's best", "µJ", theirs["energy_pj"] / 1e6, own / 1e6
+                )
+
+
+def systolic_rows() -> Iterator[Row]:
+    """Cycles of products on systolic arrays, beside SCALE-Sim's with the one that it leaves out."""
+    for row in json.loads((Path(__file__).parent / "results/scalesim.json").read_text()):
+        (rows, columns), (m, n, k) = row["array"], row["mnk"]
+        own = Systolic(rows, columns, row["dataflow"]).cycles(m, n, k)
+        figure = f"{row['dataflow']} in place, {rows}×{columns}, {m}×{n}×{k}, SCALE-Sim"
+        yield Row("systolic", figure, "cycles", row["scalesim"], own)
+
+
+def precision_study() -> None:
+    """Energy of one 8-bit multiply-add by the bits that are used, its overhead at 8, and its area."""
+    print("\nMultiply-adds of 8 bits: pJ by the bits of both operands, overhead of scaling, area")
+    print(f"{'':8}" + "".join(f"{bits:>8}" for bits in (1, 2, 4, 8)) + f"{'overhead':>10}{'µm²':>8}")
+    for unit in UNITS:
+        mac = ScalableMac(unit)
+        cells = "".join(f"{mac.energy_pj(bits, bits):8.3f}" for bits in (1, 2, 4, 8))
+        print(f"{unit:8}{cells}{100 * mac.overhead():8.0f} %{mac.area_um2:8.0f}")
 
 
 def dadiannao_rows() -> Iterator[Row]:
@@ -203,18 +296,23 @@ def main() -> None:
     arguments = parser.parse_args()
     began = time.monotonic()
     rows: list[Row] = []
-    print(f"{'machine':9} {'figure':44} {'published':>12} {'lissome':>12} {'':9} {'error':>9}")
+    print(f"{'machine':9} {'figure':56} {'published':>12} {'lissome':>12} {'':9} {'error':>9}")
     for family in (
         energy_rows(),
+        yang_rows(),
         roofline_rows(),
+        systolic_rows(),
         tpu_rows(),
         eyeriss_rows(),
+        dataflow_rows(arguments.quick),
+        mapper_rows(arguments.quick),
         dadiannao_rows(),
         eie_rows(arguments.quick),
     ):
         for row in family:
             rows.append(row)
             print(row, flush=True)
+    precision_study()
     if not arguments.quick:
         eie_studies()
     print(f"{time.monotonic() - began:.0f} s")

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from scalesim.scale_sim import scalesim
 
+from lissome.hardware.published import RESNET18
 from lissome.hardware.tpu import Dataflow, Systolic
 
 OFF_BY_ONE = 1
@@ -33,6 +34,8 @@ PROBLEMS = (
     (16, 16, 64, 64, 64),
     (32, 32, 49, 256, 512),
     (16, 32, 100, 30, 75),
+    # ResNet-18's layers that differ, from the second stage on, as products on 32 × 32.
+    *((32, 32, s.p * s.q, s.k, s.depth) for name, s in RESNET18.items() if name not in ("conv1", "layer1")),
 )
 CONFIG = """[general]
 run_name = lissome

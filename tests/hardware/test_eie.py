@@ -139,6 +139,23 @@ def test_more_pes_have_fewer_fillers():
     assert entries[0] > entries[-1] == positions.size
 
 
+@given(st.integers(1, 5), st.integers(1, 9), st.sampled_from([8, 16, 64, 256]), st.integers(0, 99))
+def test_reads_are_those_of_stepping(pes, columns, width, seed):
+    """Words touched by each active column of each PE, its entries one after another, counted one by one."""
+    rng = np.random.default_rng(seed)
+    entries = rng.integers(0, 12, (columns, pes))
+    active = np.flatnonzero(rng.random(columns) < 0.7)
+    wanted = 0
+    for pe in range(pes):
+        begin = 0
+        for column in range(columns):
+            end = begin + int(entries[column, pe])
+            if column in active:
+                wanted += len({place // (width // 8) for place in range(begin, end)})
+            begin = end
+    assert EIE().matrix_reads(entries, active, width) == wanted
+
+
 def test_what_eie_cannot_do_is_left_out_with_its_reason():
     """Convolution, pooling, softmax and unshared weights are listed; the shared layer and ReLU are done."""
     estimate = EIE().estimate(count(small(), batch=3))

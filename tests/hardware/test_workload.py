@@ -1,17 +1,20 @@
 """Workloads and estimates: nothing of a network is lost between its graph and its cost."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from hardware_problems import pruned, small
+from lissome import hardware
 from lissome.errors import HardwareError, UnsupportedShape
 from lissome.graph import Graph, Node, TensorSpec
+from lissome.graph.costs import costs
 from lissome.hardware import Estimate, LayerEstimate, count
 from lissome.hardware.estimate import left_out
 from lissome.hardware.units import Picojoules, Seconds, check_count, check_rate, energy_pj, mhz
-from lissome.hardware.workload import fully_connected
+from lissome.hardware.workload import Assumed, fully_connected, shapes_only
 from lissome.network import Network
 from lissome.weights import Codebook, Dense
 
@@ -42,6 +45,38 @@ def test_bits_of_weights_by_kind():
     assert dense.coded_bits == dense.dense_bits == 32 * 16
     assert shared.coded_bits == 32 * 4 + 16 * 32
     assert sparse.coded_bits == 64 * 4 + 15 * 32 + 4 * (64 + 1024 // 16)
+
+
+def test_products_cost_what_the_graph_says():
+    """Multiply-adds, elements and weights of a layer are graph/costs.py's, for every kind of product."""
+    nodes = (
+        Node("Conv", "conv", ("x", "cw"), ("a",), {"kernel_shape": (3, 3), "group": 2, "strides": (2, 2)}),
+        Node("ConvTranspose", "up", ("a", "uw"), ("b",), {"kernel_shape": (2, 2)}),
+        Node("Flatten", "flat", ("b",), ("c",), {"axis": 1}),
+        Node("Gemm", "fc", ("c", "fw"), ("d",), {"transB": 1}),
+        Node("MatMul", "square", ("d", "mw"), ("y",)),
+    )
+    shapes = {"cw": (6, 2, 3, 3), "uw": (6, 4, 2, 2), "fw": (5, 4 * 16), "mw": (5, 7)}
+    graph = Graph(nodes, (TensorSpec("x", ("N", 4, 8, 8)),), ("y",), tuple(shapes))
+    found = costs(graph, shapes, 3)
+    for layer in count(shapes_only(graph, shapes), batch=3).layers:
+        cost = found[layer.name]
+        assert layer.macs == cost.macs
+        assert (layer.inputs, layer.outputs, layer.parameters) == (cost.inputs, cost.activations, cost.weights)
+        assert layer.weights == layer.nonzeros == cost.weights
+    assert sum(cost.macs for cost in found.values()) == 3 * (6 * 9 * 18 + 6 * 9 * 16 + 64 * 5 + 35)
+
+
+def test_assumed_weights():
+    """A weight that is only assumed costs by its density and bits, sparse ones their places; it has no values."""
+    layer = fully_connected("fc", Assumed((64, 64), 1 / 16, 4))
+    assert (layer.nonzeros, layer.bits, layer.coded_bits) == (256, 4, 256 * 4 + 4 * (256 + 4096 // 16))
+    assert fully_connected("fc", Assumed((64, 64))).coded_bits_in(16) == 64 * 64 * 16
+    with pytest.raises(HardwareError, match="has no values"):
+        layer.weight.to_dense()
+    for wrong in ({"density": 1.5}, {"bits": 0}):
+        with pytest.raises(HardwareError):
+            Assumed((4, 4), **wrong)
 
 
 def test_lstm_counts_both_products_at_every_step():
@@ -104,6 +139,27 @@ def test_a_figure_in_another_unit_is_refused():
     for wrong in (0, -1, 2.5, True):
         with pytest.raises(HardwareError, match="at least 1"):
             check_count(wrong, "rows")
+
+
+def test_a_type_checker_catches_wrong_units(tmp_path):
+    """Seconds where hertz are wanted, a bare number, two rates swapped: mypy refuses all, and takes what is right."""
+    api = pytest.importorskip("mypy.api")
+    path = tmp_path / "units_used.py"
+    path.write_text(
+        "from lissome.hardware.eyeriss import Eyeriss\n"
+        "from lissome.hardware.roofline import Roofline\n"
+        "from lissome.hardware.units import Seconds, gbps, mhz, tops\n"
+        "Eyeriss(clock_hz=mhz(200))\n"
+        "Eyeriss(clock_hz=Seconds(200e6))\n"
+        "Roofline('r', 92e12, gbps(34), 8, 'a bare number')\n"
+        "Roofline('r', gbps(34), tops(92), 8, 'swapped')\n"
+    )
+    home = Path(hardware.__file__).parent
+    sources = [str(path), *(str(home / f"{name}.py") for name in ("eyeriss", "roofline", "units"))]
+    options = ["--follow-imports=skip", "--ignore-missing-imports", "--no-error-summary", f"--cache-dir={tmp_path}"]
+    text, _, _ = api.run([*options, "--explicit-package-bases", *sources])
+    lines = [line for line in text.splitlines() if "units_used" in line and "error" in line]
+    assert sorted({int(line.split(":")[1]) for line in lines}) == [5, 6, 7], text
 
 
 def test_energy_of_a_power_over_a_time():

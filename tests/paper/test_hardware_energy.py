@@ -2,7 +2,8 @@
 
 import pytest
 
-from lissome.hardware import energy
+from lissome.hardware import Hierarchy, energy
+from lissome.hardware.published import YANG_ALEXNET, yang_alexnet
 
 pytestmark = pytest.mark.paper
 
@@ -30,3 +31,15 @@ def test_the_printed_table():
 def test_printed_ratios(table, large, small, printed, tolerance):
     """Ratios that the lecture and the TPU paper quote follow from the table, to their rounding."""
     assert table[large] / table[small] == pytest.approx(printed, rel=tolerance)
+
+
+@pytest.mark.parametrize("which", YANG_ALEXNET)
+def test_alexnet_by_yangs_method(which):
+    """AlexNet dense and pruned: multiply-adds of non-zero values within 10 %, energy within 20 %, nothing fitted.
+
+    The published figures are recalled, not checked; zeros of inputs are those that Eyeriss and EIE measured.
+    """
+    macs, total = YANG_ALEXNET[which]
+    work, machine = yang_alexnet(which), Hierarchy()
+    assert work.useful_macs / work.batch == pytest.approx(macs, rel=0.10)
+    assert machine.estimate(work).total_pj / machine.mac_pj / work.batch == pytest.approx(total, rel=0.20)

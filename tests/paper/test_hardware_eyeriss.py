@@ -29,3 +29,21 @@ def test_dram_of_alexnet():
     assert sum(found) == pytest.approx(15.4, rel=0.10)
     for mb, each in zip(found, EYERISS_ALEXNET, strict=True):
         assert mb == pytest.approx(each.dram_mb, rel=0.20)
+
+
+def test_dram_of_vgg():
+    """321.1 MB in all, within 15 %: some layers are far off, see docs/hardware.md."""
+    assert sum(cost(each).dram_words * 2 / 1e6 for each in EYERISS_VGG) == pytest.approx(321.1, rel=0.15)
+
+
+@pytest.mark.parametrize("each", [*EYERISS_ALEXNET, *EYERISS_VGG], ids=lambda e: e.name)
+def test_power(each):
+    """Two constants fitted to AlexNet's five powers predict VGG's thirteen within 7 %."""
+    layer = dataclasses.replace(each.layer, input_density=1 - each.zeros / 100)
+    assert Eyeriss().power(layer, cost(each)) == pytest.approx(each.power_mw, rel=0.07)
+
+
+@pytest.mark.parametrize("each", EYERISS_VGG, ids=lambda e: e.name)
+def test_buffer_of_vgg(each):
+    """Accesses of the buffer within 8 % (fitted by the channels in a pass)."""
+    assert 2e-6 * cost(each).buffer_words == pytest.approx(each.buffer_mb, rel=0.08)

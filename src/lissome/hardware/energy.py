@@ -177,7 +177,11 @@ class Hierarchy:
         """
         if layer.product is None:
             return self._moved(layer) * self.word_bits
-        weights = float(layer.coded_bits if layer.weight else layer.product.k * layer.product.depth * self.word_bits)
+        weights = float(
+            layer.coded_bits_in(self.word_bits)
+            if layer.weight
+            else layer.product.k * layer.product.depth * self.word_bits
+        )
         inputs = self._coded(layer.inputs, layer.input_density)
         outputs = layer.outputs * self.word_bits
         half = 8 * self.buffer_bytes / 2  # the other half holds partial sums

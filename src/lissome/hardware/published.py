@@ -6,10 +6,11 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Final
 
+from lissome.errors import HardwareError
 from lissome.graph.conv_shape import ConvShape
 from lissome.hardware import array
 from lissome.hardware.eyeriss import Mapping
-from lissome.hardware.workload import Layer
+from lissome.hardware.workload import Assumed, Layer, Workload
 
 
 @dataclass(frozen=True)
@@ -270,3 +271,28 @@ MAPPER_ARRAYS: Final = {
     "weight": dataclasses.replace(array.weight_stationary(), output_bits=16),
     "output": dataclasses.replace(array.output_stationary(), output_bits=16),
 }
+
+# AlexNet in Yang et al., CVPR 2017, table 2, at batch 48: multiply-adds of values that are not zero, and energy in
+# multiply-adds. RECALLED: our sheet of figures lacks them. Densities of weights are Deep Compression's, in %; zeros of
+# inputs Eyeriss's (table V) and EIE's (table III).
+YANG_BATCH: Final = 48
+YANG_ALEXNET: Final = {"dense": (3.71e8, 3.97e9), "pruned": (1.79e8, 1.85e9)}
+_PRUNED_PERCENT: Final = (84, 38, 35, 37, 37, 9, 9, 25)
+
+
+def yang_alexnet(which: str) -> Workload:
+    """AlexNet's convolutions and fully connected layers at batch 48, "dense" or "pruned", with 16-bit weights."""
+    layers = [dataclasses.replace(e.layer, name=e.name, input_density=1 - e.zeros / 100) for e in EYERISS_ALEXNET]
+    for name, benchmark in zip(("FC6", "FC7", "FC8"), EIE_BENCHMARKS, strict=False):
+        fc = _fc(YANG_BATCH, benchmark.inputs, benchmark.outputs)
+        layers.append(dataclasses.replace(fc, name=name, input_density=benchmark.input_percent / 100))
+    found = []
+    for layer, percent in zip(layers, _PRUNED_PERCENT, strict=True):
+        if layer.product is None:
+            raise HardwareError(f"{layer.name} has no product")
+        shape = dataclasses.replace(layer.product, n=YANG_BATCH)
+        weight = Assumed((shape.k, shape.depth), percent / 100 if which == "pruned" else 1.0, 16)
+        inputs, outputs = shape.n * shape.c * shape.h * shape.w, shape.n * shape.k * shape.p * shape.q
+        whole = dataclasses.replace(layer, product=shape, weight=weight, inputs=inputs, outputs=outputs)
+        found.append(dataclasses.replace(whole, parameters=weight.nnz))
+    return Workload(tuple(found), YANG_BATCH, f"AlexNet, {which}")

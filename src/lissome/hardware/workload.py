@@ -20,6 +20,7 @@ from lissome.graph import costs, shapes
 from lissome.graph.conv_shape import ConvShape, Shape
 from lissome.graph.costs import Cost
 from lissome.graph.ir import Graph, Node
+from lissome.hardware.units import check_count
 from lissome.network import Network
 from lissome.weights import Codebook, CodedWeight, Dense, Sparse
 from lissome.weights.formats import ITEMSIZE
@@ -99,9 +100,13 @@ class Layer:
     @property
     def coded_bits(self) -> int:
         """Bits of the stored weights, their table and, for a sparse one, their places: a bit a weight or 4-bit runs."""
-        stored = self.nonzeros * self.bits + _table_bits(self.weight)
-        places = min(self.weights, 4 * (self.nonzeros + self.weights // 16)) if isinstance(self.weight, Sparse) else 0
-        return stored + places
+        return self.coded_bits_in(self.bits)
+
+    def coded_bits_in(self, word_bits: int) -> int:
+        """`coded_bits` on a machine that keeps no weight in more than word_bits."""
+        stored = self.nonzeros * min(self.bits, word_bits) + _table_bits(self.weight)
+        pruned = isinstance(self.weight, Sparse) or (isinstance(self.weight, Assumed) and self.weight.density < 1)
+        return stored + (min(self.weights, 4 * (self.nonzeros + self.weights // 16)) if pruned else 0)
 
 
 @dataclass(frozen=True)
@@ -196,29 +201,36 @@ class _Joined:
 
 
 @dataclass(frozen=True)
-class Unseen:
-    """A float32 weight of which only the shape is known: every value is counted, none as zero, and none is held."""
+class Assumed:
+    """A weight of which only this is known: its shape, the share of it that is stored, and the bits of each."""
 
     shape: tuple[int, ...]
+    density: float = 1.0
+    bits: int = 32
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.density <= 1:
+            raise HardwareError(f"the density of an assumed weight is from 0 to 1, not {self.density}")
+        check_count(self.bits, "the bits of an assumed weight")
 
     @property
     def nnz(self) -> int:
-        return math.prod(self.shape)
+        return round(math.prod(self.shape) * self.density)
 
     @property
     def nbytes(self) -> int:
-        return ITEMSIZE["float32"] * self.nnz
+        return -(-self.nnz * self.bits // 8)
 
     def to_dense(self) -> NDArray[np.float32]:
-        raise HardwareError(f"only the shape {self.shape} of this weight is known, no values")
+        raise HardwareError(f"a weight {self.shape} is assumed: it has no values")
 
     def describe(self) -> str:
-        return "float32 of unknown values"
+        return f"assumed, {self.bits} bits"
 
 
 def shapes_only(graph: Graph, held: Mapping[str, Shape]) -> Network:
     """A network whose weights have shapes and no values: enough for `count`. held: the shape of each parameter."""
-    return Network(graph, {name: Unseen(tuple(shape)) for name, shape in held.items()})
+    return Network(graph, {name: Assumed(tuple(shape)) for name, shape in held.items()})
 
 
 def _window(node: Node) -> int:
@@ -231,7 +243,7 @@ def _bits(weight: CodedWeight) -> int:
     match weight:
         case Dense(format=fmt):
             return 8 * ITEMSIZE[fmt]
-        case Codebook():
+        case Codebook() | Assumed():
             return weight.bits
         case Sparse(values=values):
             return _bits(values)
