@@ -141,7 +141,7 @@ def test_a_figure_in_another_unit_is_refused():
             check_count(wrong, "rows")
 
 
-def test_a_type_checker_catches_wrong_units(tmp_path):
+def test_a_type_checker_catches_wrong_units(tmp_path, monkeypatch):
     """Seconds where hertz are wanted, a bare number, two rates swapped: mypy refuses all, and takes what is right."""
     api = pytest.importorskip("mypy.api")
     path = tmp_path / "units_used.py"
@@ -155,6 +155,7 @@ def test_a_type_checker_catches_wrong_units(tmp_path):
         "Roofline('r', gbps(34), tops(92), 8, 'swapped')\n"
     )
     home = Path(hardware.__file__).parent
+    monkeypatch.setenv("MYPYPATH", str(home.parents[1]))
     sources = [str(path), *(str(home / f"{name}.py") for name in ("eyeriss", "roofline", "units"))]
     options = ["--follow-imports=skip", "--ignore-missing-imports", "--no-error-summary", f"--cache-dir={tmp_path}"]
     text, _, _ = api.run([*options, "--explicit-package-bases", *sources])
