@@ -110,6 +110,7 @@ static void fill_block(const ConvShape& s, const TapGeometry& g, const float* bl
     const bool run = flat(s, g);
     const int64_t phases = g.phases_h * g.phases_w, channel = phases * g.plane;
     const int64_t width = run ? g.positions + g.plane : g.width, w = run ? s.h * s.w : s.w;
+    alignas(64) static constexpr float zeros[kLanes] = {};
     for (int64_t phase = 0; phase < phases; ++phase, to += g.plane) {
         int64_t row = first / width, column = first % width;
         for (int64_t done = 0; done < g.plane;) {
@@ -118,24 +119,24 @@ static void fill_block(const ConvShape& s, const TapGeometry& g, const float* bl
             const int64_t x = column * g.stride_w + phase % g.phases_w - s.pad_left;
             const bool row_inside = y >= 0 && y < (run ? 1 : s.h);
             const float* from = block + (y * w + x) * kLanes;
-            Vec tile[kLanes];
-            if (row_inside && count == kLanes && x >= 0 && x + (kLanes - 1) * g.stride_w < w) {
-#pragma GCC unroll 16
-                for (int j = 0; j < kLanes; ++j) {
-                    tile[j] = load(from + j * g.stride_w * kLanes);
-                }
-            } else {
-                for (int64_t j = 0; j < kLanes; ++j) {
-                    const int64_t at = x + j * g.stride_w;
-                    const bool inside = row_inside && at >= 0 && at < w && j < count;
-                    tile[j] = inside ? load(from + j * g.stride_w * kLanes) : zero();
-                }
+            const bool whole = row_inside && count == kLanes && x >= 0 && x + (kLanes - 1) * g.stride_w < w;
+            const float* pixel[kLanes];
+            for (int64_t j = 0; j < kLanes; ++j) {
+                const int64_t at = x + j * g.stride_w;
+                const bool inside = whole || (row_inside && at >= 0 && at < w && j < count);
+                pixel[j] = inside ? from + j * g.stride_w * kLanes : zeros;
             }
+            Vec tile[kLanes], sum[2] = {copying.zeros[0], copying.zeros[1]}, other[2] = {zero(), zero()};
+            load_columns(pixel, tile);
 #pragma GCC unroll 16
-            for (int j = 0; j < kLanes; ++j) {
-                copying.zeros[j % 2] = fma(tile[j], zero(), copying.zeros[j % 2]);
+            for (int j = 0; j < kLanes; j += 4) {
+                sum[0] = fma(tile[j], zero(), sum[0]);
+                sum[1] = fma(tile[j + 1], zero(), sum[1]);
+                other[0] = fma(tile[j + 2], zero(), other[0]);
+                other[1] = fma(tile[j + 3], zero(), other[1]);
             }
-            transpose(tile);
+            copying.zeros[0] = add(sum[0], other[0]);
+            copying.zeros[1] = add(sum[1], other[1]);
             if (channels == kLanes && room >= kLanes) {
 #pragma GCC unroll 16
                 for (int c = 0; c < kLanes; ++c) {
@@ -269,12 +270,12 @@ template <int V>
 static void store_block(const float* rows, const Strip& strip, const Activation& activation, const float* residual,
                         float* y) {
     for (int v = 0; v < V; ++v) {
-        Vec tile[kLanes];
-#pragma GCC unroll 16
+        const float* row[kLanes];
         for (int i = 0; i < kLanes; ++i) {
-            tile[i] = load(rows + (i * V + v) * kLanes);
+            row[i] = rows + (i * V + v) * kLanes;
         }
-        transpose(tile);
+        Vec tile[kLanes];
+        load_columns(row, tile);
 #pragma GCC unroll 16
         for (int i = 0; i < kLanes; ++i) {
             const int64_t pixel = strip.pixel[v * kLanes + i];

@@ -85,7 +85,10 @@ TapGeometry tap_geometry(const ConvShape& shape, int64_t channels, int64_t float
     g.reach = (shape.r - 1) * shape.dilation_h / g.stride_h * g.width + columns;
     g.positions = (shape.p - 1) * g.width + shape.q;
     const int64_t planes = channels * g.phases_h * g.phases_w, strips = (g.positions + kStrip - 1) / kStrip;
-    const int64_t most = std::max<int64_t>(1, (floats / planes - g.reach) / kStrip);  // strips in a band
+    // Strips in a band: more than `floats` hold where the rows that neighbouring bands share would be much of a band.
+    const int64_t wanted =
+        std::max(floats / planes - g.reach, std::min(4 * g.reach, 5 * floats / (2 * planes) - g.reach));
+    const int64_t most = std::max<int64_t>(1, wanted / kStrip);
     g.bands = (strips + most - 1) / most;
     const int64_t even = (strips + g.bands - 1) / g.bands;
     g.bands = (strips + even - 1) / even;

@@ -145,6 +145,46 @@ LISSOME_INLINE void transpose(Vec* row) {
     }
 }
 
+// The columns of kLanes rows in memory. Reading quarters of rows does half of the turning where a vector has quarters.
+LISSOME_INLINE void load_columns(const float* const* row, Vec* column) {
+#if LISSOME_ISA_avx512
+    typedef float Four __attribute__((vector_size(16)));
+    typedef float Eight __attribute__((vector_size(32)));
+#pragma GCC unroll 4
+    for (int q = 0; q < 4; ++q) {
+        Float four[4];  // the j-th four lanes: quarter q of row i + 4j
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; ++i) {
+            Four part[4];
+#pragma GCC unroll 4
+            for (int j = 0; j < 4; ++j) {
+                __builtin_memcpy(&part[j], row[i + 4 * j] + 4 * q, sizeof part[j]);
+            }
+            const Eight low = __builtin_shufflevector(part[0], part[1], 0, 1, 2, 3, 4, 5, 6, 7);
+            const Eight high = __builtin_shufflevector(part[2], part[3], 0, 1, 2, 3, 4, 5, 6, 7);
+            four[i] = __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+        }
+#define LISSOME_QUARTERS(a, b, i, j, k, l)                                                                            \
+    __builtin_shufflevector(a, b, i, j, k, l, i + 4, j + 4, k + 4, l + 4, i + 8, j + 8, k + 8, l + 8, i + 12, j + 12, \
+                            k + 12, l + 12)
+        const Float a = LISSOME_QUARTERS(four[0], four[1], 0, 16, 1, 17);
+        const Float b = LISSOME_QUARTERS(four[2], four[3], 0, 16, 1, 17);
+        const Float c = LISSOME_QUARTERS(four[0], four[1], 2, 18, 3, 19);
+        const Float d = LISSOME_QUARTERS(four[2], four[3], 2, 18, 3, 19);
+        column[4 * q] = (Vec)LISSOME_QUARTERS(a, b, 0, 1, 16, 17);
+        column[4 * q + 1] = (Vec)LISSOME_QUARTERS(a, b, 2, 3, 18, 19);
+        column[4 * q + 2] = (Vec)LISSOME_QUARTERS(c, d, 0, 1, 16, 17);
+        column[4 * q + 3] = (Vec)LISSOME_QUARTERS(c, d, 2, 3, 18, 19);
+    }
+#else
+#pragma GCC unroll 8
+    for (int i = 0; i < kLanes; ++i) {
+        column[i] = load(row[i]);
+    }
+    transpose(column);
+#endif
+}
+
 // Σ of the first `count` lanes, in order.
 LISSOME_INLINE float lanes_sum(Vec x, int64_t count = kLanes) {
     float lanes[kLanes], sum = 0.0f;
