@@ -19,7 +19,7 @@ from lissome.runtime.step import NONE
 
 pytestmark = pytest.mark.native
 
-KERNELS = names("conv_f32_")
+KERNELS = [name for name in names("conv_f32_") if "separable" not in name]  # two layers: test_separable.py
 #: those for some groups or few channels only have tests of any shape in test_conv_blocks.py
 PARTIAL = ("depthwise", "direct", "first")
 
