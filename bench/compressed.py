@@ -19,6 +19,7 @@ import argparse
 import gc
 import json
 import os
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -125,7 +126,9 @@ def measure(case: str, name: str, pruning: Pruning, options: argparse.Namespace)
     times = time_runs(runs, dense.x, rounds, seconds, PAUSE_S if options.threads > 1 else 0.0)
     row.times_ms = {label: 1e3 * float(np.median(each)) for label, each in times.items()}
     steps = engine.profile(repeats=5)
-    share = sum(time for _, kernel, time in steps if "sparse" not in kernel) / sum(time for *_, time in steps)
+    share = sum(time for _, kernel, time in steps if not re.search("sparse|coded", kernel)) / sum(
+        time for *_, time in steps
+    )
     row.dense_ms = share * row.times_ms["lissome"]
     row.weight_bytes = engine.weight_bytes
     row.load = os.getloadavg()[0]

@@ -1,4 +1,5 @@
-"""At which share of weights left do sparse and dense kernels meet? The source of the constants in runtime/kernels.py.
+"""At which share of weights left do sparse and dense kernels meet? The source of the constants in runtime/kernels.py
+and of the sparse convolutions' cost in runtime/algorithms.py.
 
     python bench/sparse_break_even.py [--quick] [--json PATH]
 
@@ -20,6 +21,7 @@ from lissome.graph.conv_shape import ConvShape, GemmShape
 from lissome.runtime import algorithms, kernels
 from lissome.runtime.kernels import Choice
 from lissome.runtime.native import native
+from lissome.runtime.tune.measure import program as layer_program
 from lissome.weights import Codebook, Dense, Sparse
 
 DENSITIES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)
@@ -46,48 +48,53 @@ def pruned(rng: np.random.Generator, shape: tuple[int, ...], density: float) -> 
 
 def program(kernel: str, shape: ConvShape | GemmShape, weight: Sparse | Dense) -> tuple[native.Program, int, int]:
     """One layer as a program, and the elements it reads and writes."""
-    builder, choice = native.Builder(), Choice(kernel, "", "sparse" in kernel)
     if isinstance(shape, ConvShape):
-        reads, writes = shape.n * shape.c * shape.h * shape.w, shape.n * shape.k * shape.p * shape.q
-        packed = algorithms.of_kernel(kernel).pack(weight, shape, kernel)
-    else:
-        reads, writes = shape.m * shape.k, shape.m * shape.n
-        packed = kernels.pack_gemm(weight, shape, choice, transposed=True)
+        algorithm, isa = algorithms.of_kernel(kernel), kernel.rpartition("_")[2]
+        made, (reads, writes) = layer_program(algorithm, algorithms.Layer(shape, 1.0, isa), weight, 1)
+        return made, reads, writes
+    builder, choice = native.Builder(), Choice(kernel, "", "sparse" in kernel)
+    reads, writes = shape.m * shape.k, shape.m * shape.n
+    packed = kernels.pack_gemm(weight, shape, choice, transposed=True)
     ends = [builder.input(reads, 0)], [builder.output(writes, 0)]
     builder.step(kernel, *ends, shape.values(), [], packed)
     return builder.build([1]), reads, writes
 
 
-def seconds(programs: list[native.Program], reads: int, writes: int, budget: float) -> list[float]:
+def seconds(programs: list[tuple[native.Program, int, int]], budget: float) -> list[float]:
     """The least time of each program, run in turn until the budget is spent, three times at least."""
-    x, y = np.random.default_rng(0).random(reads, dtype=np.float32), np.empty(writes, np.float32)
+    rng, most = np.random.default_rng(0), [max(sizes) for sizes in zip(*(each[1:] for each in programs), strict=True)]
+    x, y = rng.random(most[0], dtype=np.float32), np.empty(most[1], np.float32)
     least, rounds, end = [np.inf] * len(programs), 0, time.perf_counter() + budget
     while rounds < 3 or time.perf_counter() < end:
-        for i, each in enumerate(programs):
+        for i, (each, reads, writes) in enumerate(programs):
             start = time.perf_counter()
-            each.run([x], [y], None)
+            each.run([x[:reads]], [y[:writes]], None)
             least[i] = min(least[i], time.perf_counter() - start)
         rounds += 1
     return least
 
 
 def measure(shape: ConvShape | GemmShape, budget: float) -> dict[str, object]:
-    """Times of the dense kernel and of the sparse one at each density, and where they meet."""
+    """Times of the dense kernel and of the sparse one at each density, and where they meet.
+
+    A convolution's dense kernel is the cheapest by the model, and its sparse one is on blocks of channels.
+    """
     isa, rng = kernels.instruction_sets()[0], np.random.default_rng(0)
     if isinstance(shape, ConvShape):
         extents: tuple[int, ...] = (shape.k, shape.c // shape.groups, shape.r, shape.s)
-        sparse, dense = "conv_f32_sparse", "conv_f32_im2col"
+        sparse = f"conv_f32_sparse_blocks_{isa}"
+        dense = algorithms.choose(algorithms.Layer(shape, 1.0, isa), str(shape))[0].kernel(isa)
     else:
         extents = (shape.n, shape.k)
-        sparse = "gemm_f32_sparse_batch" if shape.m >= kernels.BATCH_FROM else "gemm_f32_sparse_row"
-        dense = "gemm_f32_panels"
+        sparse = f"gemm_f32_sparse_{'batch' if shape.m >= kernels.BATCH_FROM else 'row'}_{isa}"
+        dense = f"gemm_f32_panels_{isa}"
     values = Dense(rng.standard_normal(extents, dtype=np.float32))
-    first, reads, writes = program(f"{dense}_{isa}", shape, values)
-    others = [program(f"{sparse}_{isa}", shape, pruned(rng, extents, density))[0] for density in DENSITIES]
-    dense_s, *sparse_s = seconds([first, *others], reads, writes, budget)
+    others = [program(sparse, shape, pruned(rng, extents, density)) for density in DENSITIES]
+    dense_s, *sparse_s = seconds([program(dense, shape, values), *others], budget)
     meets = float(np.interp(dense_s, sparse_s, DENSITIES)) if dense_s < sparse_s[-1] else 1.0
     return {
-        "kernel": f"{sparse}_{isa}",
+        "kernel": sparse,
+        "dense": dense,
         "shape": list(shape.values()),
         "dense_us": dense_s * 1e6,
         "sparse_us": dict(zip(map(str, DENSITIES), (s * 1e6 for s in sparse_s), strict=True)),

@@ -8,8 +8,8 @@ import pytest
 import lissome as ls
 from engine_problems import single, uniform
 from lissome.errors import UnsupportedShape
-from lissome.graph.conv_shape import ConvShape
-from lissome.runtime import algorithms, reference
+from lissome.graph.conv_shape import ConvShape, GemmShape
+from lissome.runtime import algorithms, kernels, reference
 from lissome.runtime.algorithms import ALGORITHMS, Layer
 from lissome.weights import Codebook, Dense, Sparse
 
@@ -66,3 +66,34 @@ def test_few_weights_left_are_run_sparse():
     shape = ConvShape(1, 64, 28, 28, 64, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1)
     assert algorithms.choose(Layer(shape, 0.02, "scalar"), "conv")[0].sparse
     assert not algorithms.choose(Layer(shape, 1.0, "scalar"), "conv")[0].sparse
+
+
+@pytest.mark.parametrize("shape", [(1, 256, 14, 14, 256, 3, 3), (1, 64, 56, 56, 256, 1, 1), (1, 512, 7, 7, 512, 3, 3)])
+def test_convolutions_run_sparse_below_one_density(shape):
+    """With ever fewer weights left, a layer goes over from dense to sparse once, between 5 and 60 %."""
+    pads = (1, 1, 1, 1) if shape[-1] == 3 else (0, 0, 0, 0)
+    conv, isa = ConvShape(*shape, 1, 1, 1, 1, 1, *pads), kernels.instruction_sets()[0]
+    sparse = [algorithms.choose(Layer(conv, share / 100, isa), "")[0].sparse for share in range(100, 0, -5)]
+    changes = [i for i in range(1, len(sparse)) if sparse[i] != sparse[i - 1]]
+    assert not sparse[0]
+    assert sparse[-1]
+    assert len(changes) == 1
+    assert 5 <= 100 - 5 * changes[0] <= 60
+
+
+def test_linear_layers_take_the_kernel_of_their_weight():
+    """At batch 1: looked up in registers where values are shared, gathered where memory would hold dense ones up."""
+    large, small = GemmShape(1, 4096, 25088), GemmShape(1, 1000, 1024)
+    for shape, left, values, stem in (
+        (large, 0.04, 32, "coded_row"),
+        (large, 0.04, 0, "sparse_row"),
+        (large, 0.25, 0, "sparse_row"),
+        (large, 0.25, 256, "sparse_row"),
+        (large, 0.5, 0, "panels"),
+        (small, 0.25, 0, "panels"),
+        (small, 0.25, 32, "panels"),
+        (small, 0.1, 32, "coded_row"),
+        (GemmShape(64, 1000, 1024), 0.1, 32, "sparse_batch"),
+    ):
+        assert kernels.choose_gemm(shape, left, "avx512", values).kernel == f"gemm_f32_{stem}_avx512"
+    assert kernels.choose_gemm(large, 0.04, "avx2", 32).kernel == "gemm_f32_sparse_row_avx2"

@@ -25,6 +25,10 @@ from lissome.weights import Codebook, CodedWeight, Sparse
 # weight stays in the second-level cache), 4 to 12 % with 4 rows, 23 to 37 % with 16 rows, 34 to 45 % with 64 rows, and
 # 45 to 100 % for convolutions.
 ROW_BELOW: Final = 0.12
+# The same where a dense weight of so many bytes comes from memory in every run, at 27 GB/s: 6.7 weights a nanosecond,
+# where the sparse kernel does 2.5 of what is left.
+HUGE: Final = 1 << 25
+ROW_BELOW_HUGE: Final = 0.3
 BATCH_BELOW: Final = 0.15
 LARGE_BATCH_BELOW: Final = 0.3
 # Rows of x from which a transposed batch beats a gather for each row (between 2 and 6 there), and from which the
@@ -108,7 +112,7 @@ def choose_gemm(shape: GemmShape, left: float, isa: str, values: int = 0) -> Cho
         large = shape.n * shape.k * 4 > CACHED
         sparse, below = "gemm_f32_coded_row", CODED_BELOW_LARGE if large else CODED_BELOW
     elif shape.m < BATCH_FROM:
-        sparse, below = "gemm_f32_sparse_row", ROW_BELOW
+        sparse, below = "gemm_f32_sparse_row", ROW_BELOW_HUGE if shape.n * shape.k * 4 > HUGE else ROW_BELOW
     else:
         sparse, below = "gemm_f32_sparse_batch", BATCH_BELOW if shape.m < LARGE_BATCH_FROM else LARGE_BATCH_BELOW
     return _choose(f"{sparse}_{isa}", f"gemm_f32_panels_{isa}", left, below, f"batch {shape.m}")
