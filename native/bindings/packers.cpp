@@ -9,7 +9,9 @@
 #include <nanobind/stl/vector.h>
 
 #include <optional>
+#include <stdexcept>
 
+#include "binary/pack.h"
 #include "bindings/arrays.h"
 #include "conv/pack.h"
 #include "executor/program.h"
@@ -142,6 +144,19 @@ void bind_packers(nb::module_& m) {
         nb::arg("filters"), nb::arg("bias"), nb::arg("depthwise"), nb::arg("pointwise"), nb::arg("conv"),
         nb::arg("lanes"), nb::arg("vectors"),
         "Filters of a depthwise convolution, its bias, and the filters of the 1x1 convolution behind it.");
+    m.def(
+        "pack_bits",
+        [](const std::string& kernel, const Bytes& weight, const Extents16& conv, int64_t vectors, const Floats& scale,
+           const Floats& bias) {
+            const Kernel& of = find_kernel(kernel);
+            if (of.form != Form::bits) {
+                throw std::invalid_argument("this kernel has no weights of bits");
+            }
+            return pack_bits(span_of(weight), make_conv_shape(conv), bits_form(of), vectors, span_of(scale),
+                             span_of(bias));
+        },
+        nb::arg("kernel"), nb::arg("weight"), nb::arg("conv"), nb::arg("vectors"), nb::arg("scale"), nb::arg("bias"),
+        "Filters of -1, 0 and 1 for this kernel, with a scale and a bias each.");
     m.def(
         "pack_bytes",
         [](const std::string& kernel, const Bytes& weight, const Extents16& conv, int64_t vectors, int64_t x_zero,

@@ -23,6 +23,9 @@ bool isa_runs(Isa isa) noexcept {
     if (isa == Isa::avx512_vnni) {
         return best_isa() == Isa::avx512 && __builtin_cpu_supports("avx512vnni");
     }
+    if (isa == Isa::avx512_vpopcntdq) {
+        return best_isa() == Isa::avx512 && __builtin_cpu_supports("avx512vpopcntdq");
+    }
 #endif
     const Isa best = best_isa();
     return isa == Isa::scalar || isa == best || (isa == Isa::avx2 && best == Isa::avx512);
@@ -38,6 +41,8 @@ const char* isa_name(Isa isa) noexcept {
             return "avx512";
         case Isa::avx512_vnni:
             return "avx512_vnni";
+        case Isa::avx512_vpopcntdq:
+            return "avx512_vpopcntdq";
         case Isa::scalar:
             break;
     }

@@ -3,8 +3,9 @@
 
 namespace lissome {
 
-// avx512_vnni: avx512 with dot products of bytes; integer kernels have it beside avx512.
-enum class Isa : int { scalar = 0, neon = 1, avx2 = 2, avx512 = 3, avx512_vnni = 4 };
+// avx512_vnni: avx512 with dot products of bytes; integer kernels have it beside avx512. avx512_vpopcntdq: with counts
+// of bits; binary kernels have it.
+enum class Isa : int { scalar = 0, neon = 1, avx2 = 2, avx512 = 3, avx512_vnni = 4, avx512_vpopcntdq = 5 };
 
 // The widest instruction set, extensions apart, that this build contains and this processor and operating system run.
 Isa best_isa() noexcept;

@@ -41,6 +41,8 @@ enum class Op : int {
     dequantize,
     reorder_codes,
     separable,
+    conv_bits,
+    binarize,
 };
 
 // What a kernel that makes a tensor does to it last. low and high: the bounds of clip; low: the slope of leaky_relu.
@@ -68,6 +70,7 @@ enum class Form : int {
     weighted,   // the same and as many floats in `dense`
     separable,  // dense, those of a 1×1 convolution as blocks, then depthwise filters and their bias (conv/pack.h)
     bytes,      // int8 filters for dot products of four channels (integer/pack.h); `tile`: bytes that a weight takes
+    bits,       // filters of −1, 0 and 1 as planes of bits (binary/pack.h); `tile`: how many planes
 };
 constexpr uint32_t kNothing = 0xffffffff;
 
@@ -82,9 +85,9 @@ struct WeightView {
     const float* table = nullptr;      // entries values, then zeros to a multiple of 32
     int64_t entries = 0, blocks = 0;   // blocks: of channels, of taps
     bool wide = false, coded = false;
-    const int8_t* bytes = nullptr;    // bytes: 64-byte aligned
-    const int32_t* offset = nullptr;  // bytes: what each output's sum begins with, in whole vectors
-    const float* scale = nullptr;     // bytes: what each output's sum is multiplied with
+    const int8_t* bytes = nullptr;    // bytes, bits: 64-byte aligned
+    const int32_t* offset = nullptr;  // bytes, bits: what each output's sum begins with, in whole vectors
+    const float* scale = nullptr;     // bytes, bits: what each output's sum is multiplied with
 };
 
 struct Shape {
@@ -132,7 +135,8 @@ struct Kernel {
     int64_t block_in = 1, block_out = 1;
     bool residual = false;  // conv: whether in[1], of the output's shape and layout, may be given
     bool (*supports)(const Shape& shape) = nullptr;  // which shapes of its operator it does; nullptr: all
-    int64_t tile = 0;  // Form::winograd: outputs along the edge of a tile; Form::bytes: bytes of a weight
+    int64_t tile =
+        0;  // Form::winograd: outputs along the edge of a tile; Form::bytes: bytes of a weight; Form::bits: planes
     // Form::blocks: one filter a channel (groups = c = k), and no schedule.
     bool depthwise = false;
     int64_t width_in = 4, width_out = 4;  // bytes of an element of every input and output: float, or uint8_t codes

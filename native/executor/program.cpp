@@ -5,6 +5,7 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "binary/pack.h"
 #include "conv/pack.h"
 #include "core/threads.h"
 #include "executor/rules.h"
@@ -50,6 +51,15 @@ void check_weights(const Step& step, const WeightExtents& wanted) {
         require(static_cast<int64_t>(w.dense.size()) == separable_floats(before, conv, kernel.block_in) &&
                     w.panel == step.shape.schedule.vectors,
                 "weights were packed for other blocks");
+    }
+    if (kernel.form == Form::bits) {
+        const ConvShape& shape = step.shape.conv;
+        require(
+            w.panel == step.shape.codes.vectors && same_filter(w.conv, shape) &&
+                static_cast<int64_t>(w.bytes_of_filters.size()) == bit_bytes(shape, bits_form(kernel)) &&
+                w.scale.size() == 2 * ((static_cast<size_t>(w.rows) + static_cast<size_t>(kernel.block_out) - 1) /
+                                       static_cast<size_t>(kernel.block_out) * static_cast<size_t>(kernel.block_out)),
+            "weights were packed for another layer");
     }
     if (kernel.form == Form::bytes) {
         const bool conv = kernel.op == Op::conv_codes;

@@ -1,6 +1,7 @@
 // Rules of the operators on uint8 codes (core/conv_shape.h, CodeShape).
 #include <cmath>
 
+#include "binary/pack.h"
 #include "executor/rule_parts.h"
 
 namespace lissome {
@@ -129,6 +130,45 @@ Operands layout_operands(const Shape& shape, const Kernel& kernel) {
     return found;
 }
 
+int64_t words_of(int64_t channels, const Kernel& kernel) {
+    const int64_t word = bits_form(kernel).channels;
+    return (channels + word - 1) / word;
+}
+
+// Numbers: a ConvShape's, then the vectors of a panel. The input is words of 32 bits, four codes each.
+Shape bits_shape(std::span<const int64_t> ints, std::span<const float>) {
+    require(ints.size() == 17 && ints[16] >= 1 && ints[16] <= 4,
+            "a convolution has 16 numbers, and a panel 1 to 4 vectors");
+    Shape shape{};
+    shape.conv = make_conv_shape(numbers<16>(ints.first(16)));
+    shape.codes.vectors = ints[16];
+    return shape;
+}
+Operands bits_operands(const Shape& shape, const Kernel& kernel) {
+    const ConvShape& c = shape.conv;
+    Operands found;
+    found.in[0] = blocked(c.n, words_of(c.c, kernel) * 4, c.h, c.w, kernel.block_in);
+    found.out[0] = blocked(c.n, c.k, c.p, c.q, kernel.block_out);
+    return found;
+}
+
+// Numbers: n, c, pixels.
+Shape binarize_shape(std::span<const int64_t> ints, std::span<const float>) {
+    const auto v = numbers<3>(ints);
+    Shape shape{};
+    ElementShape& e = shape.element;
+    e.count = checked_product(v.data(), 3);
+    e.outer = v[0], e.channels = v[1], e.inner = v[2];
+    return shape;
+}
+Operands binarize_operands(const Shape& shape, const Kernel& kernel) {
+    const ElementShape& e = shape.element;
+    Operands found;
+    found.in[0] = blocked(e.outer, e.channels, e.inner, 1, kernel.block_in);
+    found.out[0] = blocked(e.outer, words_of(e.channels, kernel) * 4, e.inner, 1, kernel.block_out);
+    return found;
+}
+
 }  // namespace
 
 const Rule* codes_rule(Op op) {
@@ -137,7 +177,13 @@ const Rule* codes_rule(Op op) {
     static constexpr Rule kPool{pool_shape, pool_operands, no_weight};
     static constexpr Rule kAdd{add_shape, add_operands, no_weight};
     static constexpr Rule kLayout{layout_shape, layout_operands, no_weight};
+    static constexpr Rule kBits{bits_shape, bits_operands, conv_weight};
+    static constexpr Rule kBinarize{binarize_shape, binarize_operands, no_weight};
     switch (op) {
+        case Op::conv_bits:
+            return &kBits;
+        case Op::binarize:
+            return &kBinarize;
         case Op::conv_codes:
             return &kConv;
         case Op::gemm_codes:

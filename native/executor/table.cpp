@@ -21,7 +21,13 @@
     X(isa, reorder_i8_block)         \
     X(isa, reorder_i8_plain)
 
+#define LISSOME_EACH_BINARY(X, isa) \
+    X(isa, binarize_b1)             \
+    X(isa, conv_b1_binary)          \
+    X(isa, conv_b1_ternary)
+
 #define LISSOME_EACH_KERNEL(X, isa) \
+    LISSOME_EACH_BINARY(X, isa)     \
     LISSOME_EACH_INTEGER(X, isa)    \
     X(isa, affine_f32)              \
     X(isa, affine_f32_blocked)      \
@@ -110,6 +116,11 @@
 #else
 #define LISSOME_EACH_VNNI(X)
 #endif
+#if LISSOME_HAVE_avx512_vpopcntdq
+#define LISSOME_EACH_VPOPCNTDQ(X) LISSOME_EACH_BINARY(X, avx512_vpopcntdq)
+#else
+#define LISSOME_EACH_VPOPCNTDQ(X)
+#endif
 #if LISSOME_HAVE_avx2
 #define LISSOME_EACH_AVX2(X) LISSOME_EACH_KERNEL(X, avx2)
 #else
@@ -121,8 +132,10 @@
 #define LISSOME_EACH_NEON(X)
 #endif
 
-#define LISSOME_EACH(X) \
-    LISSOME_EACH_AVX512(X) LISSOME_EACH_AVX2(X) LISSOME_EACH_NEON(X) LISSOME_EACH_KERNEL(X, scalar) LISSOME_EACH_VNNI(X)
+#define LISSOME_EACH(X)    \
+    LISSOME_EACH_AVX512(X) \
+    LISSOME_EACH_AVX2(X)   \
+    LISSOME_EACH_NEON(X) LISSOME_EACH_KERNEL(X, scalar) LISSOME_EACH_VNNI(X) LISSOME_EACH_VPOPCNTDQ(X)
 
 #define LISSOME_DECLARE(isa, kernel) \
     namespace lissome::isa {         \

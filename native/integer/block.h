@@ -53,34 +53,47 @@ LISSOME_INLINE Int add_residual(Int code, Int residual, const CodeShape& c, cons
     return round_to(add(kept, added), to);
 }
 
-// The rarer ends, from memory: unrolled in every block they would only be more code.
-static void finish_slowly(const Int* sums, int64_t pixels, int64_t vectors, const Result& to) {
-    const CodeShape& c = *to.codes;
-    const Rounding first = rounding(c.zero, c.low, c.high), last = rounding(c.sum_zero, c.sum_low, c.sum_high);
+// Sums to floats, from memory: unrolled in every block it would only be more code.
+static void finish_floats(const Int* sums, int64_t pixels, int64_t vectors, const Result& to) {
     for (int64_t j = 0; j < vectors; ++j) {
         const Vec scale = load(to.scale + j * kLanes);
         for (int64_t i = 0; i < pixels; ++i) {
-            const int64_t at = i * to.pixel + j * to.vector;
             const Vec x = multiply(to_float(sums[i * vectors + j]), scale);
-            if (to.f) {
-                store(to.f + at, activate(x, *to.activation));
-            } else {
-                const Int residual = load_codes(to.residual + at);
-                store_codes(to.y + at, add_residual(round_to(x, first), residual, c, last));
-            }
+            store(to.f + i * to.pixel + j * to.vector, activate(x, *to.activation));
+        }
+    }
+}
+
+// Sums to codes, and those plus a residual's to others.
+template <int P, int V>
+LISSOME_INLINE void finish_sums(const Block<P, V>& sums, const Result& to) {
+    const CodeShape& c = *to.codes;
+    const Rounding first = rounding(c.zero, c.low, c.high), last = rounding(c.sum_zero, c.sum_low, c.sum_high);
+    LISSOME_UNROLL
+    for (int j = 0; j < V; ++j) {
+        const Vec scale = load(to.scale + j * kLanes);
+        LISSOME_UNROLL
+        for (int i = 0; i < P; ++i) {
+            const int64_t at = i * to.pixel + j * to.vector;
+            const Int code = round_to(multiply(to_float(sums.at[i][j]), scale), first);
+            store_codes(to.y + at, add_residual(code, load_codes(to.residual + at), c, last));
         }
     }
 }
 
 template <int P, int V>
 LISSOME_INLINE void finish(const Block<P, V>& sums, const Result& to) {
-    if (to.f || to.residual) {
+    if (to.f) {
         Int kept[P * V];
         LISSOME_UNROLL
         for (int i = 0; i < P * V; ++i) {
             kept[i] = sums.at[i / V][i % V];
         }
-        finish_slowly(kept, P, V, to);
+        finish_floats(kept, P, V, to);
+        return;
+    }
+    if (to.residual) {
+        finish_sums(sums, to);
         return;
     }
     const Rounding first = rounding(to.codes->zero, to.codes->low, to.codes->high);

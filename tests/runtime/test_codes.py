@@ -15,7 +15,7 @@ pytestmark = pytest.mark.native
 
 def steps(engine, batch=1):
     """The kernels of a plan, without their instruction set."""
-    isas = sorted({*kernels.instruction_sets(), *kernels.EXTENSIONS.values()}, key=len, reverse=True)
+    isas = sorted({*kernels.instruction_sets(), *kernels.EXTENSIONS}, key=len, reverse=True)
     found = []
     for _, kernel, _ in engine.profile(batch, 1):
         isa = next(isa for isa in isas if kernel.endswith(f"_{isa}"))

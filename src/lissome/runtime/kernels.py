@@ -35,8 +35,8 @@ LARGE_BATCH_BELOW: Final = 0.3
 # transposition hardly counts.
 BATCH_FROM: Final = 4
 LARGE_BATCH_FROM: Final = 32
-#: instruction set → its extension that integer kernels are also compiled for
-EXTENSIONS: Final = {"avx512": "avx512_vnni"}
+#: extensions of instruction sets, that integer and binary kernels are also compiled for
+EXTENSIONS: Final = ("avx512_vnni", "avx512_vpopcntdq")
 
 
 # Where values are looked up in registers (slots.h): bytes of a dense weight that stays in a cache, the instruction set,
@@ -77,13 +77,12 @@ def _rows() -> dict[str, tuple[str, str, int, int, int, bool]]:
 
 def instruction_sets() -> tuple[str, ...]:
     """The instruction sets of this build that this processor runs, widest first."""
-    return tuple(dict.fromkeys(row[1] for row in _rows().values() if row[1] not in EXTENSIONS.values()))
+    return tuple(dict.fromkeys(row[1] for row in _rows().values() if row[1] not in EXTENSIONS))
 
 
 def integer_isa(isa: str) -> str:
     """The instruction set whose integer kernels go with `isa`: itself, or what extends it where this machine can."""
-    extended = EXTENSIONS.get(isa, isa)
-    return extended if f"add_i8_{extended}" in _rows() else isa
+    return next((e for e in EXTENSIONS if e.startswith(f"{isa}_") and f"add_i8_{e}" in _rows()), isa)
 
 
 def resolve_isa(isa: str | None) -> str:

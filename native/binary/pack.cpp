@@ -1,0 +1,81 @@
+#include "binary/pack.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <stdexcept>
+
+namespace lissome {
+namespace {
+
+int64_t units(int64_t count, int64_t unit) {
+    return (count + unit - 1) / unit;
+}
+
+void require(bool holds, const char* message) {
+    if (!holds) {
+        throw std::invalid_argument(message);
+    }
+}
+
+}  // namespace
+
+BitsForm bits_form(const Kernel& kernel) {
+    const bool halves = kernel.isa == Isa::avx2 || kernel.isa == Isa::avx512;
+    const bool layer = kernel.form == Form::bits;
+    return {halves ? 16 : 32, layer ? kernel.block_out : kernel.block_in, layer ? kernel.tile : 0};
+}
+
+int64_t bit_bytes(const ConvShape& s, const BitsForm& form) {
+    require(s.groups == 1, "filters of bits are one group");
+    const int64_t extents[] = {units(s.k, form.lanes) * form.lanes, units(s.c, form.channels), s.r * s.s, form.planes,
+                               4};
+    return checked_product(extents, 5);
+}
+
+PackedPtr pack_bits(std::span<const int8_t> weight, const ConvShape& s, const BitsForm& form, int64_t vectors,
+                    std::span<const float> scale, std::span<const float> bias) {
+    const int64_t channels = form.channels, lanes = form.lanes, planes = form.planes;
+    const int64_t bytes = bit_bytes(s, form), taps = s.r * s.s, columns = s.c * taps;
+    const int64_t all = units(s.k, lanes), words = units(s.c, channels), bits = channels / 4;  // of a byte
+    const auto filters = static_cast<size_t>(s.k);
+    require(weight.size() == filters * static_cast<size_t>(columns) && vectors >= 1 && vectors <= 4,
+            "a filter bank has k · c · r · s weights, a panel 1 to 4 vectors");
+    require(scale.size() == filters && bias.size() == filters, "one scale and one bias a filter");
+    const auto fits = [planes](int8_t w) { return w >= -1 && w <= 1 && (planes == 2 || w != 0); };
+    require(std::all_of(weight.begin(), weight.end(), fits), "weights are −1 and 1, and 0 only in two planes");
+    auto packed = std::make_shared<Packed>();
+    packed->form = Form::bits;
+    packed->rows = s.k;
+    packed->columns = columns;
+    packed->panel = vectors;
+    packed->tile = planes;
+    packed->conv = s;
+    packed->bytes_of_filters.assign(static_cast<size_t>(bytes), 0);
+    packed->offset.assign(static_cast<size_t>(all * lanes * (1 + taps)), 0);
+    packed->scale.assign(static_cast<size_t>(2 * all * lanes), 0.0f);
+    for (int64_t k = 0; k < s.k; ++k) {
+        const int64_t vector = k / lanes, lane = k % lanes, first = vector / vectors * vectors;
+        const int64_t width = std::min(vectors, all - first);
+        packed->scale[static_cast<size_t>(k)] = scale[static_cast<size_t>(k)];
+        packed->scale[static_cast<size_t>(all * lanes + k)] = bias[static_cast<size_t>(k)];
+        for (int64_t i = 0; i < columns; ++i) {
+            const int64_t c = i / taps, tap = i % taps;
+            const int8_t w = weight[static_cast<size_t>(k * columns + i)];
+            packed->offset[static_cast<size_t>(k)] += std::abs(w);
+            packed->offset[static_cast<size_t>((all + vector * taps + tap) * lanes + lane)] += w;
+            for (int64_t plane = 0; plane < planes; ++plane) {
+                const int64_t step = first * words * taps + (c / channels * taps + tap) * width;
+                const int64_t word = ((step + vector - first) + (planes - 1) * step + plane * width) * lanes + lane;
+                if (plane == 0 ? w > 0 : w != 0) {
+                    packed->bytes_of_filters[static_cast<size_t>(word * 4 + c % channels / bits)] |=
+                        static_cast<int8_t>(1 << (c % bits));
+                }
+            }
+        }
+    }
+    return packed;
+}
+
+}  // namespace lissome
