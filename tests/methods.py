@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from lissome.compress.binarize import BinaryConnect, BinaryWeight, TernaryWeight, TrainedTernary
 from lissome.compress.method import Method
 from lissome.compress.prune import Fisher, Lamp, Magnitude, Movement, NofM, Random, Taylor
-from lissome.compress.quantize import RateDistortion
+from lissome.compress.quantize import DynamicFixedPoint, Format, Log, RateDistortion
 from lissome.compress.share import KMeans, StraightThrough
 from lissome.compress.share.lloyd import INITS
 from lissome.weights.formats import FORMATS
@@ -41,11 +42,25 @@ SHARE: tuple[Method, ...] = (
     StraightThrough(clusters=3),
     StraightThrough(bits=3, format="float8_e4m3"),
 )
-QUANTIZE: tuple[Method, ...] = (RateDistortion(rate=1e-3),)  # asleep: test_rate_distortion.py wakes it
+QUANTIZE: tuple[Method, ...] = (
+    RateDistortion(rate=1e-3),  # asleep: test_rate_distortion.py wakes it
+    *(Format(format=fmt) for fmt in FORMATS),
+    DynamicFixedPoint(bits=8),
+    DynamicFixedPoint(bits=4),
+    DynamicFixedPoint(bits=3, block=2),
+    Log(bits=4),
+    Log(bits=3, base="sqrt2"),
+)
+BINARIZE: tuple[Method, ...] = (
+    BinaryConnect(),
+    BinaryWeight(),
+    TernaryWeight(),
+    TrainedTernary(),
+)
 CHAINS: tuple[tuple[Method, ...], ...] = (
-    *((method,) for method in (*PRUNE, *SHARE, *QUANTIZE)),
+    *((method,) for method in (*PRUNE, *SHARE, *QUANTIZE, *BINARIZE)),
     *itertools.product(PRUNE, SHARE),
-    *itertools.product(PRUNE[1:2], QUANTIZE),
+    *itertools.product(PRUNE[1:2], (*QUANTIZE, *BINARIZE)),
 )
 
 

@@ -34,6 +34,7 @@ _HOME: Final = {
 }
 _MODULES: Final = {
     "prune": "lissome.compress.prune",
+    "binarize": "lissome.compress.binarize",
     "quantize": "lissome.compress.quantize",
     "share": "lissome.compress.share",
     "schedule": "lissome.compress.schedule",
@@ -41,7 +42,6 @@ _MODULES: Final = {
     "data": "lissome.data",
     "hardware": "lissome.hardware",
     "train": "lissome.train",
-    "weights": "lissome.weights",
     "errors": "lissome.errors",
 }
 
@@ -53,6 +53,7 @@ __all__ = [  # written out: type checkers do not run code
     "__version__",
     "arrange",
     "bake_",
+    "binarize",
     "compile",
     "compress_",
     "conv2d",
@@ -75,13 +76,12 @@ __all__ = [  # written out: type checkers do not run code
     "shrink",
     "train",
     "uncompress_",
-    "weights",
 ]
 
 if TYPE_CHECKING:
-    from lissome import data, errors, hardware, models, train, weights
+    from lissome import data, errors, hardware, models, train
     from lissome.api import compile
-    from lissome.compress import prune, quantize, schedule, share
+    from lissome.compress import binarize, prune, quantize, schedule, share
     from lissome.compress.apply import bake_, compress_, uncompress_
     from lissome.compress.freeze import freeze
     from lissome.compress.recipe import Recipe, Stage

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from torch import nn
 
-from lissome.compress import prune, quantize, share
+from lissome.compress import binarize, prune, quantize, share
 from lissome.compress.apply import coded_parameters, compress_
 from lissome.compress.recipe import Recipe
 from lissome.errors import RecipeError
-from methods import CHAINS, PRUNE, QUANTIZE, SHARE, chain_id, network
+from methods import BINARIZE, CHAINS, PRUNE, QUANTIZE, SHARE, chain_id, network
 
 
 def bits_of(tensor):
@@ -22,7 +22,7 @@ def bits_of(tensor):
 
 def test_every_public_method_is_among_the_chains():
     """A new method must be added to tests/compress/methods.py: what the packages offer is what is tested."""
-    offered = {getattr(package, name) for package in (prune, quantize, share) for name in package.__all__}
+    offered = {getattr(package, name) for package in (prune, quantize, share, binarize) for name in package.__all__}
     assert {type(method) for chain in CHAINS for method in chain} == offered
 
 
@@ -64,7 +64,7 @@ def test_what_pruning_removed_stays_exactly_zero(chain):
         elements=st.floats(-400, 400, width=32) | st.sampled_from([0.0, -0.0, 1.0, -1.0, 1e-38, -1e-7]),
     ),
     first=st.sampled_from((None, *PRUNE)),
-    second=st.sampled_from((None, *SHARE, *QUANTIZE)),
+    second=st.sampled_from((None, *SHARE, *QUANTIZE, *BINARIZE)),
 )
 def test_the_laws_hold_for_any_weights(values, first, second):
     """Both laws for arbitrary values: ties, zeros of both signs, denormals; or the recipe is refused as a whole."""
@@ -89,4 +89,4 @@ def test_the_laws_hold_for_any_weights(values, first, second):
 def test_a_method_prints_as_it_is_written(chain):
     """str(method) is the Python that makes an equal one, with the options that differ from their defaults."""
     for method in chain:
-        assert eval(str(method), {"prune": prune, "quantize": quantize, "share": share}) == method  # noqa: S307 - made here
+        assert eval(str(method), {"binarize": binarize, "prune": prune, "quantize": quantize, "share": share}) == method  # noqa: S307 - made here

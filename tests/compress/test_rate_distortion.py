@@ -9,7 +9,7 @@ import lissome as ls
 from lissome.compress.apply import coded_parameters
 from lissome.compress.calibrate import calibrate_
 from lissome.compress.prune import Magnitude
-from lissome.compress.quantize import RateDistortion
+from lissome.compress.quantize import RateDistortion, rate_distortion
 from lissome.compress.quantize.rate_distortion import TOP, significant
 from lissome.errors import RecipeError
 from lissome.weights import Sparse
@@ -187,6 +187,22 @@ def test_large_biases_take_a_wider_format():
         model[0].bias[0] = 1000.0
     compressed(model, 1e-3)
     assert model[0].bias[0].item() == pytest.approx(1000, rel=0.02)
+
+
+def test_few_samples_do_not_overfit(monkeypatch):
+    """A layer of more inputs than images were seen: doubting the moments makes it better on other images."""
+    found = []
+    others = torch.randn(400, 200)
+    for doubted in (False, True):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(200, 60), nn.ReLU(), nn.Linear(60, 10))
+        wanted = model(others).detach()
+        with monkeypatch.context() as patch:
+            if not doubted:
+                patch.setattr(rate_distortion, "doubt", lambda *_: 0.0)
+            compressed(model, 1e-7, torch.randn(60, 200))
+        found.append(divergence(model, wanted, others))
+    assert found[1] < 0.8 * found[0]
 
 
 def test_layers_out_of_range_are_refused():

@@ -203,7 +203,7 @@ METHOD = '[[rule]]\nselect = "*"\nmethods = [{ use = "prune.Magnitude", sparsity
         ("[[stage]]\ndistill = 1.1", r"stage 1: .*distill is in \[0, 1\]"),
         ("[[stage]]\ntemperature = 0", "stage 1: .*temperature is positive"),
         ("[[stage]]\nshift = 17", "stage 1: .*shift is 0 to 16 pixels"),
-        ('[[stage]]\nsettle = "quantise"', "stage 1: .*settle is one of prune, share, quantize, or empty"),
+        ('[[stage]]\nsettle = "quantise"', "stage 1: .*settle is one of prune, share, quantize, binarize, or empty"),
         ('[[stage]]\nschedule = "linear"', "stage 1: .*schedule is one of one-shot, iterative, cubic"),
         ('[[stage]]\nschedule = "cubic"', "stage 1: .*only pruning has a gradual schedule"),
         ("[[stage]]\nrounds = 0", "stage 1: .*rounds is 1 or more"),

@@ -31,7 +31,7 @@ class Seen:
 
     reference: the layer's weight in the original network. gram: (G, d, d), E[x̂ x̂ᵀ] of the compressed network's inputs.
     cross: (G, d, d), E[x x̂ᵀ] with the original's. mean, reference_mean: (G, d), E[x̂] and E[x]. power: (G,), the mean
-    over the d inputs of E[x²].
+    over the d inputs of E[x²]. images, samples: how many images the means are over, and how many patches of them.
     importance: (K,), what a unit of squared error of each output channel costs, in nats an image.
     """
 
@@ -42,6 +42,8 @@ class Seen:
     reference_mean: Tensor
     power: Tensor
     importance: Tensor
+    images: int
+    samples: int
 
     @property
     def rows(self) -> Tensor:
@@ -192,8 +194,9 @@ class _Walk:
             found = [each.double() for each in (q.mT @ q, p.mT @ q, q.sum(1), p.sum(1), p.square().mean(2).sum(1))]
             sums = [a + b for a, b in zip(sums, found, strict=True)] if sums else found
             samples += p.shape[1]
+        images = sum(len(batch) for batch in self.batches)
         gram, cross, mean, reference_mean, power = (each / samples for each in sums)
-        return Seen(self.original[layer.weight], gram, cross, mean, reference_mean, power, costs)
+        return Seen(self.original[layer.weight], gram, cross, mean, reference_mean, power, costs, images, samples)
 
     def _decide(self, layer: Layer, seen: Seen) -> None:
         weight, bias = self.members[layer.weight], self.members.get(layer.bias)

@@ -34,7 +34,7 @@ from lissome.compress.method import Method
 from lissome.errors import RecipeError
 
 #: families of methods; the public names of package lissome.compress.<family> are its methods
-FAMILIES: Final = ("prune", "share", "quantize")
+FAMILIES: Final = ("prune", "share", "quantize", "binarize")
 SCHEDULES: Final = ("one-shot", "iterative", "cubic")
 
 

@@ -146,8 +146,10 @@ class RateDistortion(Calibrated):
         # Never below a share of what the original had: inputs that were lost cannot be called back by huge weights.
         scale = torch.maximum(gram.diagonal(dim1=1, dim2=2).mean(1), power)
         scale = scale.clamp(min=max(1e-3 * float(seen.power.max()), 1e-30))
+        diagonal = torch.diag_embed(gram.diagonal(dim1=1, dim2=2))
         damping = (DAMPING * scale).view(-1, 1, 1) * torch.eye(columns, dtype=torch.float64)
-        gram, cross = gram + damping, cross + damping
+        trust = 1 - doubt(columns, seen)
+        gram, cross = (trust * moments + (1 - trust) * diagonal + damping for moments in (gram, cross))
         best = torch.linalg.solve(gram, (seen.rows @ cross).mT).mT
         target = seen.rows + self.correct * (best - seen.rows)
         gone = (weight == 0).reshape(groups, -1, columns)
@@ -175,6 +177,16 @@ class RateDistortion(Calibrated):
             bits = 8 * ITEMSIZE[name] * target.numel()
             costs.append(float((importance * error.square()).sum()) + self.rate * bits)
         rounded.form.fill_(costs.index(min(costs)))
+
+
+def doubt(columns: int, seen: Seen) -> float:
+    """The share of the moments that is taken from their diagonal alone, since they are means over so few samples.
+
+    Moments of d inputs from n samples are wrong by about d / n of themselves, and shrinking by d / (d + n) is about the
+    best that can be done (Ledoit and Wolf 2004). Patches of one image are alike, so they count as their root.
+    """
+    independent = math.sqrt(seen.images * seen.samples)
+    return columns / (columns + independent)
 
 
 def significant(value: float, bits: int = 4) -> float:
