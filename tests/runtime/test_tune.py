@@ -9,6 +9,7 @@ import pytest
 
 import lissome as ls
 from engine_problems import single, uniform
+from lissome.errors import UnsupportedShape
 from lissome.runtime import reference
 from lissome.runtime.algorithms import ALGORITHMS
 from lissome.runtime.tune import Kept, default_path
@@ -42,7 +43,7 @@ def test_the_fastest_measured_algorithm_runs(cache, effort):
     engine = ls.compile(net, threads=1, tune=effort)
     group, layer, seconds = _only(cache)
     fastest = min(seconds, key=seconds.get)
-    assert next(a.stem for a in ALGORITHMS if a.name == fastest) in engine.explain()
+    assert next(a.stem for a in ALGORITHMS if a.name == fastest.partition(":")[0]) in engine.explain()
     assert "measured" in engine.explain()
     assert engine.isa in group
     assert "1 thread" in group
@@ -57,7 +58,7 @@ def test_kept_results_are_used_again(cache):
     group, layer, seconds = _only(cache)
     slowest = max(seconds, key=seconds.get)
     cache.write_text(json.dumps({group: {layer: {**seconds, slowest: 1e-12}}}))
-    stem = next(a.stem for a in ALGORITHMS if a.name == slowest)
+    stem = next(a.stem for a in ALGORITHMS if a.name == slowest.partition(":")[0])
     assert stem in ls.compile(net, threads=1, tune="quick").explain()
     before = cache.read_bytes()
     ls.compile(net, threads=1)
@@ -97,6 +98,42 @@ def test_results_of_other_machines_stay(cache):
     assert found.pop("another processor") == other["another processor"]
     assert len(found) == 1
     assert Kept(default_path(), "scalar", 7).get("conv 1") == {}
+
+
+@pytest.mark.parametrize("effort", ["quick", "full"])
+def test_schedules_are_searched_and_kept(cache, effort):
+    """A layer that direct convolution does best is tried by several schedules; the fastest kept one runs."""
+    w = uniform(np.random.default_rng(0), 70, 40, 1, 1)
+    net, x = (
+        single("Conv", (40, 9, 9), {"w": Dense(w)}, kernel_shape=(1, 1)),
+        uniform(np.random.default_rng(1), 2, 40, 9, 9),
+    )
+    ls.compile(net, threads=1, tune=effort)
+    group, layer, seconds = _only(cache)
+    if min(seconds, key=seconds.get).startswith("direct"):
+        assert len([name for name in seconds if name.startswith("direct:")]) >= 4
+    chosen = "direct:1,3,2,1,1,1,5"
+    cache.write_text(json.dumps({group: {layer: {**seconds, chosen: 1e-12, "direct:9,9,9,9,9,9,9": 1e-13}}}))
+    engine = ls.compile(net, threads=1, tune="quick")
+    assert "conv_f32_direct" in engine.explain(repeats=1)
+    np.testing.assert_allclose(engine(x), reference.run(net, {"x": x})["y"], rtol=1e-4, atol=1e-4)
+
+
+def test_a_schedule_can_be_asked_for():
+    """By its numbers after a colon; numbers that are no schedule are refused as an unknown name."""
+    net, x = _net(), uniform(np.random.default_rng(1), 1, 4, 9, 9)
+    node = net.graph.nodes[0].name
+    engine = ls.compile(net, threads=1, kernels={node: "direct:2,1,3,1,1,2,4"})
+    np.testing.assert_allclose(engine(x), reference.run(net, {"x": x})["y"], rtol=1e-4, atol=1e-4)
+    for wrong in (
+        "direct:2,1,3,1,1,2",
+        "direct:3,1,3,1,1,2,4",
+        "direct:0,5,1,1,1,1,1",
+        "direct:0,1,0,1,1,1,1",
+        "mec:0,1,1,1,1,1,1",
+    ):
+        with pytest.raises(UnsupportedShape, match="no algorithm is called"):
+            ls.compile(net, threads=1, kernels={node: wrong})
 
 
 def test_efforts_that_do_not_exist():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
@@ -71,6 +71,11 @@ class Algorithm:
         """The kernel's full name."""
         return f"{self.stem}_{isa}"
 
+    @property
+    def scheduled(self) -> bool:
+        """Whether its loops follow a schedule."""
+        return self.stem in ("conv_f32_direct", "conv_f32_first")
+
     def time(self, layer: Layer) -> float:
         """The cost, as far as this machine was measured: with its overhead, and no less than reading the weight."""
         reading = (self.memory(layer) - self.unread(layer)) * layer.measured.get("a byte", 0.0)
@@ -85,13 +90,14 @@ def choose(layer: Layer, where: str, wanted: str | None = None) -> tuple[Algorit
     layer.
     """
     if wanted is not None:
-        named = [a for a in ALGORITHMS if a.name == wanted or a.name.startswith(f"{wanted}_")]
+        exact = named(wanted)
+        meant = [exact] if exact else [a for a in ALGORITHMS if a.name.startswith(f"{wanted}_")]
         able = [a for a in ALGORITHMS if not a.refuses(layer)]
         names = f"able here: {', '.join(a.name for a in able)}"
-        if not named:
+        if not meant:
             raise UnsupportedShape(f"{where}: no algorithm is called {wanted!r}; {names}")
-        if not (both := [a for a in able if a in named]):
-            raise UnsupportedShape(f"{where}: {wanted} cannot do it: {named[0].refuses(layer)}; {names}")
+        if not (both := [a for a in meant if not a.refuses(layer)]):
+            raise UnsupportedShape(f"{where}: {wanted} cannot do it: {meant[0].refuses(layer)}; {names}")
         return min(both, key=lambda a: a.time(layer)), "asked for"
     costs = [
         (algorithm.time(layer), number) for number, algorithm in enumerate(ALGORITHMS) if not algorithm.refuses(layer)
@@ -100,6 +106,28 @@ def choose(layer: Layer, where: str, wanted: str | None = None) -> tuple[Algorit
     others = sorted(cost for cost, other in costs if other != number)
     lead = f", {others[0] / least:.1f} times the next one's speed" if others and least else ""
     return ALGORITHMS[number], f"{layer.density:.1%} of weights left; cheapest by the model{lead}"
+
+
+def with_schedule(algorithm: Algorithm, chosen: Schedule) -> Algorithm:
+    """An algorithm of scheduled loops by another schedule than the default; called after it, "direct:0,4,6,..."."""
+
+    def pack(weight: CodedWeight, shape: ConvShape, kernel: str) -> native.Packed:
+        return _pack_panels(weight, shape, kernel, chosen.vectors)
+
+    name, ints = f"{algorithm.name}:{chosen}", chosen.values()
+    return replace(algorithm, name=name, pack=pack, ints=lambda layer: (*layer.shape.values(), *ints))
+
+
+def named(name: str) -> Algorithm | None:
+    """The algorithm of exactly this name, a schedule after a colon included; None where there is none."""
+    stem, colon, text = name.partition(":")
+    algorithm = next((a for a in ALGORITHMS if a.name == stem), None)
+    if algorithm is None or not colon:
+        return algorithm
+    try:
+        return with_schedule(algorithm, Schedule.parse(text)) if algorithm.scheduled else None
+    except ValueError:
+        return None
 
 
 def of_kernel(kernel: str) -> Algorithm:
@@ -140,8 +168,12 @@ def _pack_blocks(weight: CodedWeight, shape: ConvShape, kernel: str) -> native.P
     """Panels as wide as the default schedule of this shape has them."""
     isa = kernel.rpartition("_")[2]
     block, lanes = kernels.blocks(kernel)
-    depthwise = "depthwise" in kernel
-    vectors = 1 if depthwise else schedule.default(shape, lanes, isa, block).vectors
+    vectors = 1 if "depthwise" in kernel else schedule.default(shape, lanes, isa, block).vectors
+    return _pack_panels(weight, shape, kernel, vectors)
+
+
+def _pack_panels(weight: CodedWeight, shape: ConvShape, kernel: str, vectors: int) -> native.Packed:
+    (block, lanes), depthwise = kernels.blocks(kernel), "depthwise" in kernel
     return native.pack_blocks(kernels.matrix(weight, transposed=True), shape.values(), block, lanes, vectors, depthwise)
 
 

@@ -18,6 +18,7 @@ PIXELS: Final = {"avx512": (14, 14, 9, 6), "neon": (12, 12, 8, 6), "avx2": (12, 
 #: sums that a processor needs in flight so that none waits for another
 CHAINS: Final = {"avx512": 4, "neon": 8, "avx2": 9, "scalar": 4}
 SECOND_CACHE: Final = 512 * 1024  # bytes of weights, or twice the bytes of inputs, that stay in a core's own cache
+MOST: Final = 1 << 31  # above any extent
 TASKS: Final = 16  # at least, where a layer can be cut into as many: threads then finish together
 
 
@@ -42,6 +43,19 @@ class Schedule:
     def values(self) -> tuple[int, ...]:
         """As native code takes it."""
         return astuple(self)
+
+    def __str__(self) -> str:
+        return ",".join(map(str, self.values()))
+
+    @classmethod
+    def parse(cls, text: str) -> Schedule:
+        """The schedule that prints as `text`. Raises ValueError for any other text."""
+        values = [int(value) for value in text.split(",")]
+        if len(values) != 7 or not (0 <= values[0] <= INPUT and 1 <= values[1] <= 4 and min(values[2:]) >= 1):
+            raise ValueError(f"{text!r} is no schedule: order 0 to 2, vectors 1 to 4, and five numbers from 1 on")
+        if max(values) >= MOST:
+            raise ValueError(f"{text!r} is no schedule: its numbers are below {MOST}")
+        return cls(*values)
 
 
 def default(shape: ConvShape, lanes: int, isa: str, block: int) -> Schedule:

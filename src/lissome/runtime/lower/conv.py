@@ -44,7 +44,7 @@ def conv(planner: Planner, node: Node) -> None:
         algorithm, why = choose(this, f"node {node.name!r}", asked)
         why = why if node.name in prepared.wanted or asked is None else "cheapest in the memory allowed"
     kernel = algorithm.kernel(planner.isa)
-    key = (name, kernel, replace(shape, n=1))
+    key = (name, kernel, algorithm.name, replace(shape, n=1))
     packed = planner.packed_weight(name, key, lambda weight: algorithm.pack(weight, shape, kernel))
     bias = kernels.to_vector(planner.net.weights[node.inputs[2]]) if len(node.inputs) > 2 and node.inputs[2] else None
     work = int(shape.macs * this.density) if algorithm.sparse else shape.macs

@@ -52,7 +52,7 @@ def _before(planner: Planner, node: Node) -> Step | None:
 
 def _pays(planner: Planner, before: Step, pair: Pair, node: Node) -> bool:
     """By the model, where nobody chose for one of the two and the 1x1 filters are worth no sparse kernel."""
-    if planner.prepared.wanted.get(before.nodes[0]) or planner.prepared.tuner is not None:
+    if planner.prepared.wanted.get(before.nodes[0]):
         return False
     return planner.density(node.inputs[1]) > kernels.LARGE_BATCH_BELOW and pair.pays()
 

@@ -12,9 +12,10 @@ import numpy as np
 
 from lissome.graph.conv_shape import ConvShape
 from lissome.runtime import kernels, layout
-from lissome.runtime.algorithms import ALGORITHMS, Algorithm, Layer
+from lissome.runtime.algorithms import ALGORITHMS, Algorithm, Layer, named
 from lissome.runtime.native import native
 from lissome.runtime.tune.kept import Kept
+from lissome.runtime.tune.search import search
 from lissome.weights import CodedWeight
 
 #: seconds spent on each algorithm of a layer, after one run to warm up; at least three runs each
@@ -34,7 +35,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Tuner:
-    """Finds the fastest algorithm of each layer.
+    """Finds the fastest algorithm of each layer, and where its loops follow a schedule, the fastest of a few schedules.
 
     effort: "quick" (what was kept, else a short measurement of the likely algorithms) or "full" (every algorithm,
     anew). on_layer: told of every layer.
@@ -47,10 +48,17 @@ class Tuner:
     def best(self, node: str, layer: Layer, weight: CodedWeight, workers: int) -> tuple[str, str]:
         """Name of the fastest algorithm for a layer, and the reason."""
         key = signature(layer)
-        able = {algorithm.name for algorithm in ALGORITHMS if not algorithm.refuses(layer)}
-        seconds = {name: value for name, value in self.kept.get(key).items() if name in able}
+        kept = ((named(name), name, value) for name, value in self.kept.get(key).items())
+        seconds = {name: value for found, name, value in kept if found is not None and not found.refuses(layer)}
         if self.effort == "full" or not seconds:
-            seconds = measure(candidates(layer, everything=self.effort == "full"), layer, weight, workers, self.effort)
+
+            def measured(algorithms: Sequence[Algorithm]) -> dict[str, float]:
+                return measure(algorithms, layer, weight, workers, self.effort)
+
+            seconds = measured(candidates(layer, everything=self.effort == "full"))
+            fastest = next(a for a in ALGORITHMS if a.name == min(seconds, key=seconds.__getitem__))
+            if fastest.scheduled:
+                seconds |= search(fastest, layer, measured)
             self.kept.put(key, seconds)
         order = sorted((value, name) for name, value in seconds.items())
         if self.on_layer is not None:
