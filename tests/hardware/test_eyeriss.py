@@ -127,7 +127,7 @@ def test_a_code_that_is_cut_off_is_refused():
 
 def test_a_whole_network_is_mapped_in_seconds():
     """A search tries all its mappings at once: a layer of ResNet-50 takes milliseconds."""
-    began = time.perf_counter()
+    began = time.process_time()
     for _ in range(10):
         Eyeriss().best(conv(1, 256, 14, 1024, 1))
-    assert time.perf_counter() - began < 10 / 53 * 10
+    assert time.process_time() - began < 10 / 53 * 10
