@@ -20,7 +20,7 @@ enum class Place : int { arena, input, output, constant };
 struct Tensor {
     Place place;
     int64_t elements;
-    int64_t at;        // arena: offset in bytes, a multiple of 64; otherwise: which input, output or constant
+    int64_t at;         // arena: offset in bytes, a multiple of 64; otherwise: which input, output or constant
     int64_t width = 4;  // bytes of an element: float, or uint8_t codes
     int64_t skip = 0;   // elements before this tensor, for one that is a part of another
     bool part = false;
