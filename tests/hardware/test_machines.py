@@ -14,7 +14,7 @@ from lissome.hardware.workload import shapes_only
 @pytest.mark.slow
 @pytest.mark.parametrize("net", ["vgg-16", "resnet-50"])
 def test_a_whole_network_takes_seconds_on_any_machine(net):
-    """Under 10 s of one processor each, however busy it is; what a machine does and what it leaves out are together every node, none twice."""
+    """Under 10 s of processor time each; what a machine does and what it leaves out are every node, none twice."""
     pytest.importorskip("torch")
     from lissome.report.profile import named
 
