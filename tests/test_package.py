@@ -45,9 +45,9 @@ def test_every_public_name_resolves(name):
 
 
 def test_public_names_are_the_lazy_ones_and_few():
-    """__all__ is written out for type checkers, says exactly what resolves lazily, and stays at 30 names or fewer."""
+    """__all__ is written out for type checkers, says exactly what resolves lazily, and stays at 31 names or fewer."""
     assert sorted(ls.__all__) == sorted(["__version__", *ls._HOME, *ls._MODULES])
-    assert len(ls.__all__) <= 30
+    assert len(ls.__all__) <= 31
 
 
 def test_an_unknown_name_is_an_attribute_error():

@@ -33,6 +33,7 @@ _HOME: Final = {
     "Engine": "lissome.runtime.engine",
 }
 _MODULES: Final = {
+    "factorize": "lissome.compress.factorize",
     "prune": "lissome.compress.prune",
     "binarize": "lissome.compress.binarize",
     "quantize": "lissome.compress.quantize",
@@ -60,6 +61,7 @@ __all__ = [  # written out: type checkers do not run code
     "data",
     "errors",
     "export_onnx",
+    "factorize",
     "freeze",
     "from_caffe",
     "from_onnx",
@@ -81,7 +83,7 @@ __all__ = [  # written out: type checkers do not run code
 if TYPE_CHECKING:
     from lissome import data, errors, hardware, models, train
     from lissome.api import compile
-    from lissome.compress import binarize, prune, quantize, schedule, share
+    from lissome.compress import binarize, factorize, prune, quantize, schedule, share
     from lissome.compress.apply import bake_, compress_, uncompress_
     from lissome.compress.freeze import freeze
     from lissome.compress.recipe import Recipe, Stage

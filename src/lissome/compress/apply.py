@@ -12,34 +12,72 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from lissome.compress.method import Member, Method, Parametrization, entering, refuse
+from lissome.compress.observe import Inputs
 from lissome.compress.recipe import FAMILIES, Recipe
+from lissome.compress.replace import keep_, known_as, layer_of, replace_, unreplace_
+from lissome.compress.structural import Factorized, Layer, Structural
 from lissome.errors import RecipeError, WeightError
+from lissome.graph.ir import Graph
+from lissome.graph.trace import trace
 from lissome.weights import CodedWeight, Dense
 
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """A weight that methods may go onto: its path, the modules that hold it (several when tied), its value now."""
+    """A weight that methods may go onto: its path, the modules that hold it (several when tied), its value now.
+
+    names: those under which selectors find it: its path, and for a factor those of the layer that was replaced.
+    """
 
     where: str
     owners: tuple[tuple[nn.Module, str], ...]
     value: Tensor
+    names: tuple[str, ...]
 
 
-def compress_(module: nn.Module, recipe: Recipe | Sequence[Method]) -> None:
+def compress_(module: nn.Module, recipe: Recipe | Sequence[Method], *, inputs: Inputs | None = None) -> None:
     """Register the recipe's methods on the weights they select, in place, and settle them from the weights' values now.
 
     module: any torch module; it keeps its class, its training loop and its state_dict.
     recipe: a Recipe, or a list of methods for every weight of `module` (for one layer: ``compress_(model.fc, [...])``).
+    inputs: for methods that look at responses, a few hundred unlabelled inputs as the network gets them, float32 with
+    the batch first (a tuple of tensors for several inputs).
+
+    Structural methods (factorize) come first: they replace layers, and the rest of their chain goes onto the factors.
 
     A schedule built afterwards (schedule.py) takes the strength back to zero and raises it step by step.
     Build the optimizer after this call: methods may add parameters (codebooks).
     Tied weights stay tied: they share the method as they share the tensor.
 
-    Raises RecipeError when a rule selects nothing or a method does not fit a weight, WeightError for NaN or infinity.
-    Nothing is registered when an error is raised.
+    Raises RecipeError when a rule selects nothing or a method does not fit a weight, WeightError for NaN or infinity,
+    DataError for inputs or activations that are empty or not finite. The module is as before when an error is raised.
     """
     built = plan(module, recipe)
+    rules = structures(module, recipe)
+    if not rules:
+        _register(module, built)
+        return
+
+    def graph(examples: Inputs) -> Graph:
+        tensors = examples if isinstance(examples, tuple) else (examples,)
+        return trace(baked_copy(module).cpu(), tuple(each[:1].cpu() for each in tensors))
+
+    before = {id(part) for part in module.modules() if isinstance(part, Factorized)}
+    try:
+        held = []
+        for method, part, where in replace_(module, rules, inputs, graph):
+            weight: Tensor = part.weight.detach()  # type: ignore[operator]
+            held.append((Target(where, ((part, "weight"),), weight, (where,)), method.parametrize(weight, where)))
+            held[-1][1].group = len(held)
+        _register(module, held)
+        _register(module, plan(module, recipe))
+    except BaseException:
+        unreplace_(module, but=before)
+        raise
+
+
+def _register(module: nn.Module, built: Sequence[tuple[Target, Parametrization]]) -> None:
+    """Register parametrizations and settle them; nothing stays registered when an error is raised."""
     first = 1 + max((group for group, _ in groups(module)), default=0)
     places = [(owner, name) for target, _ in built for owner, name in target.owners]
     before = {(id(owner), name): dict(_chain_lengths(owner)).get(name, 0) for owner, name in places}
@@ -63,6 +101,37 @@ def plan(module: nn.Module, recipe: Recipe | Sequence[Method]) -> list[tuple[Tar
 
     Raises as `compress_` does.
     """
+    built: list[tuple[Target, Parametrization]] = []
+    for rule, order, method, chosen in _assigned(module, recipe):
+        for target in chosen:
+            if not isinstance(method, Structural):
+                _check_fits(target, method)
+                parametrization = method.parametrize(target.value, target.where)
+                parametrization.group = rule * len(FAMILIES) + order
+                built.append((target, parametrization))
+    return built
+
+
+def structures(module: nn.Module, recipe: Recipe | Sequence[Method]) -> list[tuple[Structural, list[Layer]]]:
+    """The structural methods of a recipe, each with the layers that it would replace; changes nothing.
+
+    A bias that a rule selects goes with its layer. Raises as `compress_` does.
+    """
+    found: list[tuple[Structural, list[Layer]]] = []
+    for _, _, method, chosen in _assigned(module, recipe):
+        if isinstance(method, Structural):
+            weights = [target for target in chosen if target.where.rpartition(".")[2] != "bias"]
+            for target in weights:
+                _check_fits(target, method)
+            if chosen and not weights:
+                raise RecipeError(f"{method}: its rule selects biases only; it replaces layers")
+            if weights:
+                found.append((method, [layer_of(module, each.where, each.owners, method) for each in weights]))
+    return found
+
+
+def _assigned(module: nn.Module, recipe: Recipe | Sequence[Method]) -> Iterator[tuple[int, int, Method, list[Target]]]:
+    """Rule, place in the chain, method, and the weights that it is for; all weights are finite."""
     if not isinstance(recipe, Recipe):
         recipe = Recipe([("*", list(recipe))])
     targets = list(_targets(module))
@@ -72,24 +141,18 @@ def plan(module: nn.Module, recipe: Recipe | Sequence[Method]) -> list[tuple[Tar
             raise WeightError(
                 f"{target.where!r} holds {count} NaN or infinite value(s); mend the training that made them first"
             )
-    chosen = recipe.assign([(target.where, target.value.dim()) for target in targets])
-    built: list[tuple[Target, Parametrization]] = []
+    chosen = recipe.assign([(target.names, target.value.dim()) for target in targets])
     for rule, (_, methods) in enumerate(recipe.rules):
         for order, method in enumerate(methods):
-            for target, selected in zip(targets, chosen, strict=True):
-                if selected == rule:
-                    _check_fits(target, method)
-                    parametrization = method.parametrize(target.value, target.where)
-                    parametrization.group = rule * len(FAMILIES) + order
-                    built.append((target, parametrization))
-    return built
+            yield rule, order, method, [t for t, selected in zip(targets, chosen, strict=True) if selected == rule]
 
 
 def uncompress_(module: nn.Module) -> None:
     """Take every lissome method off, in place: the weights are again what the optimizer last made of the originals.
 
-    Parametrizations that are not lissome's stay.
+    A layer that was replaced gets back the weight that it had. Parametrizations that are not lissome's stay.
     """
+    unreplace_(module)
     for owner in list(module.modules()):
         for name, length in list(_chain_lengths(owner)):
             chain = _chain(owner, name)
@@ -119,6 +182,7 @@ def bake_(module: nn.Module) -> None:
                 mine.append((owner, name))
     for owner, name in mine:
         _strip(owner, name, leave_parametrized=True)
+    keep_(module)
 
 
 def baked_copy(module: nn.Module, *, share: bool = False) -> nn.Module:
@@ -230,7 +294,7 @@ def _targets(module: nn.Module) -> Iterator[Target]:
         owner, name = owners[0]
         value = getattr(owner, name).detach()
         if value.is_floating_point():
-            yield Target(where, tuple(owners), value)
+            yield Target(where, tuple(owners), value, known_as(module, where))
 
 
 def _check_fits(target: Target, method: Method) -> None:

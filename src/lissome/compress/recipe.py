@@ -34,7 +34,7 @@ from lissome.compress.method import Method
 from lissome.errors import RecipeError
 
 #: families of methods; the public names of package lissome.compress.<family> are its methods
-FAMILIES: Final = ("prune", "share", "quantize", "binarize")
+FAMILIES: Final = ("factorize", "prune", "share", "quantize", "binarize")
 SCHEDULES: Final = ("one-shot", "iterative", "cubic")
 
 
@@ -71,8 +71,9 @@ class Fit:
 class Stage(Fit):
     """One stage of `lissome compress`: settle a family of methods (or none), then train.
 
-    settle: "" (train as it is: the dense network first, or a last fine-tuning), or a family: "prune", "share",
-    "quantize" (which sees the first 500 training images, without their labels, where its method is calibrated).
+    settle: "" (train as it is: the dense network first, or a last fine-tuning), or a family: "factorize", "prune",
+    "share", "quantize". Calibrated methods see the first 500 training images, without their labels. Layers are replaced
+    where the first stage that settles begins.
     schedule: "one-shot" (full strength, then train), "iterative" (`rounds` times: a step of strength, then
     train, with a learning rate that starts anew) or
     "cubic" (Zhu and Gupta 2017: strength rises as 1 − (1 − t)³ over the first `ramp` share of the steps, then holds).
@@ -111,7 +112,7 @@ class Recipe:
     """Ordered (selector, methods) rules, first match wins; stages for `lissome compress`; a seed. Prints as a table.
 
     Raises RecipeError for empty selectors, unknown methods, two methods of one family in a rule, a family order other
-    than pruning before sharing (in a rule or over the stages), and a stage that settles what no rule names.
+    than that of FAMILIES (in a rule or over the stages), and a stage that settles what no rule names.
     """
 
     rules: tuple[tuple[str, tuple[Method, ...]], ...] = ()
@@ -165,18 +166,18 @@ class Recipe:
                         f"{where} settles {stage.settle!r}; once each, in the order {' → '.join(FAMILIES)}"
                     )
 
-    def assign(self, weights: Sequence[tuple[str, int]]) -> list[int | None]:
-        """Index of the rule that governs each weight, given (path such as ``fc1.weight``, dimensions); None for no
-        rule.
+    def assign(self, weights: Sequence[tuple[tuple[str, ...], int]]) -> list[int | None]:
+        """Index of the rule that governs each weight, given (names such as ``fc1.weight``, dimensions); None for no
+        rule. A weight with several names is selected by any of them.
 
         Raises RecipeError when a rule selects nothing at all, listing what there is to select.
         """
         chosen: list[int | None] = []
         matched = [False] * len(self.rules)
-        for where, dims in weights:
+        for names, dims in weights:
             winner = None
             for number, (select, _) in enumerate(self.rules):
-                if _selects(select, where, dims):
+                if any(_selects(select, where, dims) for where in names):
                     matched[number] = True
                     winner = number if winner is None else winner
             chosen.append(winner)
@@ -184,7 +185,7 @@ class Recipe:
             if not hit:
                 raise RecipeError(
                     f"rule {number + 1} of {len(self.rules)} selects {self.rules[number][0]!r}, "
-                    f"which matches no weight; there are: {', '.join(where for where, _ in weights) or 'none'}"
+                    f"which matches no weight; there are: {', '.join(names[0] for names, _ in weights) or 'none'}"
                 )
         return chosen
 

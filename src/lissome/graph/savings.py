@@ -13,10 +13,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Final
 
 from lissome.graph import shapes
 from lissome.graph.conv_shape import ConvShape, Shape
 from lissome.graph.ir import Graph, Node
+
+#: a kind's multiply-adds and the standard convolution's: M filters of k × k over C channels, a result of H × H
+FORMULAS: Final[Mapping[str, str]] = {
+    "depthwise separable": "H²·C·(k² + M) for M·H²·k²·C",
+    "depthwise": "H²·C·k² for M·H²·k²·C",
+    "grouped": "M·H²·k²·C / groups for M·H²·k²·C",
+    "factorised": "H²·k·(C·r + r·M), r in between, for M·H²·k²·C",
+    "pointwise": "M·H²·C for M·H²·3²·C",
+}
 
 _TRANSPARENT = ("BatchNormalization", "Clip", "HardSwish", "LeakyRelu", "Relu", "Swish")
 

@@ -13,7 +13,7 @@ from lissome.graph import shapes
 from lissome.graph.conv_shape import Shape
 from lissome.graph.costs import FLOAT_BYTES, Cost, costs
 from lissome.graph.ir import Graph
-from lissome.graph.savings import Saving, savings
+from lissome.graph.savings import FORMULAS, Saving, savings
 from lissome.network import Network
 
 if TYPE_CHECKING:
@@ -122,7 +122,8 @@ class Profile:
             for one in self.savings
         ]
         rows += [(f"all {count} {kind}", *_compared(*numbers)) for kind, (count, *numbers) in self.saved().items()]
-        return ["", *_aligned([header, *rows], left=1)]
+        formulas = [f"{kind}: {FORMULAS[kind]} multiply-adds" for kind in self.saved()]
+        return ["", *_aligned([header, *rows], left=1), *formulas]
 
 
 def profile(

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from lissome import models
-from lissome.compress.apply import baked_copy, compress_, groups, plan
+from lissome.compress.apply import baked_copy, compress_, groups, plan, structures
 from lissome.compress.calibrate import Calibrated, calibrate_
 from lissome.compress.recipe import Fit, Recipe, Stage
 from lissome.compress.schedule import Cubic, Iterative, Schedule
@@ -93,7 +93,7 @@ def run(
     split, validation = dataset.holdout(count, recipe.seed)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     identity = _identity(recipe, model, dataset, trained=trained, count=count)
-    state = _State(recipe, model, work, identity=identity, images=len(split.labels))
+    state = _State(recipe, model, work, identity=identity, split=split)
     state.open()
     teacher = _train_teacher(recipe, dataset, work=work, count=count, on_epoch=on_epoch)
     clock = _Clock(stages, state.stage, state.epoch)
@@ -165,8 +165,8 @@ class _State:
     rest).
     """
 
-    def __init__(self, recipe: Recipe, model: nn.Module, work: Path | None, *, identity: str, images: int) -> None:
-        self.recipe, self.model, self.work, self.identity, self.images = recipe, model, work, identity, images
+    def __init__(self, recipe: Recipe, model: nn.Module, work: Path | None, *, identity: str, split: Split) -> None:
+        self.recipe, self.model, self.work, self.identity, self.split = recipe, model, work, identity, split
         self.stage = self.epoch = 0
         self.reference: nn.Module | None = None
         self.optimizer: torch.optim.Optimizer | None = None
@@ -246,7 +246,11 @@ class _State:
         elif path is not None:
             checkpoint.save(path, self.model.state_dict(), {"identity": self.identity})
         self.reference = baked_copy(self.model).eval()
-        compress_(self.model, self.recipe)
+        inputs = None
+        if structures(self.model, self.recipe):
+            shown = np.arange(min(CALIBRATION, len(self.split)))
+            inputs = torch.from_numpy(self.split.take(shown).inputs())
+        compress_(self.model, self.recipe, inputs=inputs)
         for _, members in groups(self.model):
             members[0].parametrization.method.settle(members, 0.0)
 
@@ -269,7 +273,7 @@ class _State:
         return None
 
     def _steps(self, stage: Stage) -> int:
-        return stage.epochs * max(1, self.images // min(stage.batch, self.images))
+        return stage.epochs * max(1, len(self.split) // min(stage.batch, len(self.split)))
 
 
 class _Clock:
@@ -298,6 +302,7 @@ def _stages(recipe: Recipe, *, trained: bool) -> list[Stage]:
 def _check_fit(recipe: Recipe, model: nn.Module, stages: list[Stage]) -> None:
     """Find out now, not after hours of dense training, that the recipe does not fit the model."""
     families = {parametrization.method.family for _, parametrization in plan(model, recipe)}
+    families |= {method.family for method, _ in structures(model, recipe)}
     for stage in stages:
         if stage.settle and stage.settle not in families:
             raise RecipeError(
