@@ -34,7 +34,8 @@ def test_memory_on_the_papers_layers(name):
     isa = kernels.instruction_sets()[0]
     ready = functional.prepare(shape, weight, None, kernel="mec", threads=1, isa=isa)
     im2col_bytes = 4 * shape.p * shape.q * shape.depth
-    assert ready.workspace_bytes == 4 * mec.lowered_floats(shape)
+    tail = 64  # of every arena, for kernels that read whole vectors
+    assert ready.workspace_bytes == 4 * mec.lowered_floats(shape) + tail
     assert im2col_bytes / ready.workspace_bytes > 2
 
 
