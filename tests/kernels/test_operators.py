@@ -35,8 +35,9 @@ def judge(op, got, want):
 
 
 def test_the_engine_has_every_operator():
-    """What a graph may have, the engine runs."""
-    assert set(lower.OPERATORS) == set(shapes.OPERATORS) == set(SAMPLES)
+    """What a graph may have, the engine runs; the two operators of codes have tests of their own (test_codes.py)."""
+    assert set(lower.OPERATORS) == set(shapes.OPERATORS)
+    assert set(shapes.OPERATORS) == set(SAMPLES) | {"QuantizeLinear", "DequantizeLinear"}
 
 
 @pytest.mark.parametrize("isa", ISAS)
