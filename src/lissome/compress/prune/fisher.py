@@ -14,17 +14,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from lissome.compress.method import Member, Method
-from lissome.compress.prune.granularity import Granularity
 from lissome.compress.prune.lamp import lamp
-from lissome.compress.prune.magnitude import check_pieces, settle_global
+from lissome.compress.prune.magnitude import settle_global
+from lissome.compress.prune.ranked import Ranked
 from lissome.compress.prune.watch import DECAY, WatchedMask
-from lissome.errors import RecipeError
 
 
 class ObservedMask(WatchedMask):
@@ -42,7 +40,7 @@ class ObservedMask(WatchedMask):
 
 
 @dataclass(frozen=True)
-class Fisher(Method):
+class Fisher(Ranked):
     """Prune all weights under the rule together to one global sparsity, ranked by w² E[g²].
 
     sparsity: share of weights to remove, in [0, 1). rate: rank by saliency per coded bit instead of by saliency.
@@ -50,24 +48,15 @@ class Fisher(Method):
     Before any gradient was seen the ranking is LAMP's. Raises RecipeError for a sparsity out of range.
     """
 
-    family: ClassVar[str] = "prune"
-
     sparsity: float = 0.9
     rate: bool = False
     granularity: str = "weight"
 
-    def __post_init__(self) -> None:
-        Granularity(self.granularity)
-        if not 0 <= self.sparsity < 1:
-            raise RecipeError(f"prune.Fisher: sparsity is a share in [0, 1), not {self.sparsity!r}")
-
-    def parametrize(self, weight: Tensor, where: str) -> ObservedMask:
-        check_pieces(self, self.granularity, weight, where)
+    def mask(self, weight: Tensor, where: str) -> ObservedMask:
         return ObservedMask(self, where, weight)
 
     def settle(self, members: Sequence[Member], fraction: float) -> None:
-        pieces = Granularity(self.granularity)
-        settle_global(self, members, saliency, self.sparsity * fraction, rate=self.rate, pieces=pieces)
+        settle_global(self, members, saliency, self.sparsity * fraction, rate=self.rate, pieces=self.pieces)
 
 
 def saliency(member: Member) -> Tensor:

@@ -11,19 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from lissome.compress.method import Member, Method
-from lissome.compress.prune.granularity import Granularity
-from lissome.compress.prune.magnitude import Mask, check_pieces, settle_global
-from lissome.errors import RecipeError
+from lissome.compress.method import Member
+from lissome.compress.prune.magnitude import settle_global
+from lissome.compress.prune.ranked import Ranked
 
 
 @dataclass(frozen=True)
-class Lamp(Method):
+class Lamp(Ranked):
     """Prune all weights under the rule together to one global sparsity, ranked by LAMP score.
 
     sparsity: share of weights to remove, in [0, 1). rate: rank by score per coded bit instead of by score.
@@ -31,25 +29,13 @@ class Lamp(Method):
     Raises RecipeError for a sparsity out of range, and when a layer's weight would lose every entry.
     """
 
-    family: ClassVar[str] = "prune"
-
     sparsity: float = 0.9
     rate: bool = False
     granularity: str = "weight"
 
-    def __post_init__(self) -> None:
-        Granularity(self.granularity)
-        if not 0 <= self.sparsity < 1:
-            raise RecipeError(f"prune.Lamp: sparsity is a share in [0, 1), not {self.sparsity!r}")
-
-    def parametrize(self, weight: Tensor, where: str) -> Mask:
-        check_pieces(self, self.granularity, weight, where)
-        return Mask(self, where, weight)
-
     def settle(self, members: Sequence[Member], fraction: float) -> None:
-        pieces = Granularity(self.granularity)
         scores = lambda member: lamp(member.weight())  # noqa: E731
-        settle_global(self, members, scores, self.sparsity * fraction, rate=self.rate, pieces=pieces)
+        settle_global(self, members, scores, self.sparsity * fraction, rate=self.rate, pieces=self.pieces)
 
 
 def lamp(weight: Tensor) -> Tensor:

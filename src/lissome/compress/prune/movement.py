@@ -10,16 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from lissome.compress.method import Member, Method
-from lissome.compress.prune.granularity import Granularity
-from lissome.compress.prune.magnitude import check_pieces, keep_largest, set_masks
+from lissome.compress.prune.magnitude import keep_largest, set_masks
+from lissome.compress.prune.ranked import Ranked
 from lissome.compress.prune.watch import WatchedMask
-from lissome.errors import RecipeError
 
 
 class MovingMask(WatchedMask):
@@ -36,7 +34,7 @@ class MovingMask(WatchedMask):
 
 
 @dataclass(frozen=True)
-class Movement(Method):
+class Movement(Ranked):
     """Prune each weight under the rule to one sparsity, ranked by movement; what was pruned may come back.
 
     sparsity: share of pieces to remove, in [0, 1). granularity: what goes in one piece, by the mean of its scores.
@@ -44,29 +42,20 @@ class Movement(Method):
     Raises RecipeError for a sparsity out of range, an unknown granularity, and a weight that has no such pieces.
     """
 
-    family: ClassVar[str] = "prune"
-
     sparsity: float = 0.9
     granularity: str = "weight"
 
-    def __post_init__(self) -> None:
-        Granularity(self.granularity)
-        if not 0 <= self.sparsity < 1:
-            raise RecipeError(f"prune.Movement: sparsity is a share in [0, 1), not {self.sparsity!r}")
-
-    def parametrize(self, weight: Tensor, where: str) -> MovingMask:
-        check_pieces(self, self.granularity, weight, where)
+    def mask(self, weight: Tensor, where: str) -> MovingMask:
         return MovingMask(self, where, weight)
 
     @torch.no_grad()
     def settle(self, members: Sequence[Member], fraction: float) -> None:
-        pieces = Granularity(self.granularity)
         kept = []
         for member in members:
-            score = pieces.fold(_score(member)).double()
+            score = self.pieces.fold(_score(member)).double()
             # Ranks, because keep_largest takes a negative score for one that is gone for good.
             kept.append(keep_largest(score - score.min(), self.sparsity * fraction))
-        set_masks(self, members, kept, pieces)
+        set_masks(self, members, kept, self.pieces)
 
 
 def _score(member: Member) -> Tensor:

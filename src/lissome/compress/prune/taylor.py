@@ -10,17 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from lissome.compress.method import Member, Method
+from lissome.compress.method import Member
 from lissome.compress.prune.granularity import Granularity
 from lissome.compress.prune.lamp import lamp
-from lissome.compress.prune.magnitude import check_pieces, settle_global
+from lissome.compress.prune.magnitude import settle_global
+from lissome.compress.prune.ranked import Ranked
 from lissome.compress.prune.watch import DECAY, WatchedMask
-from lissome.errors import RecipeError
 
 
 class TaylorMask(WatchedMask):
@@ -38,7 +37,7 @@ class TaylorMask(WatchedMask):
 
 
 @dataclass(frozen=True)
-class Taylor(Method):
+class Taylor(Ranked):
     """Prune all weights under the rule together to one global sparsity, ranked by E[(Σ g w)²].
 
     sparsity: share of pieces to remove, in [0, 1). granularity: what goes in one piece (granularity.py).
@@ -46,22 +45,14 @@ class Taylor(Method):
     Raises RecipeError for a sparsity out of range, an unknown granularity, and a weight that has no such pieces.
     """
 
-    family: ClassVar[str] = "prune"
-
     sparsity: float = 0.9
     granularity: str = "weight"
 
-    def __post_init__(self) -> None:
-        Granularity(self.granularity)
-        if not 0 <= self.sparsity < 1:
-            raise RecipeError(f"prune.Taylor: sparsity is a share in [0, 1), not {self.sparsity!r}")
-
-    def parametrize(self, weight: Tensor, where: str) -> TaylorMask:
-        check_pieces(self, self.granularity, weight, where)
+    def mask(self, weight: Tensor, where: str) -> TaylorMask:
         return TaylorMask(self, where, weight)
 
     def settle(self, members: Sequence[Member], fraction: float) -> None:
-        settle_global(self, members, saliency, self.sparsity * fraction, pieces=Granularity(self.granularity))
+        settle_global(self, members, saliency, self.sparsity * fraction, pieces=self.pieces)
 
 
 def saliency(member: Member) -> Tensor:
