@@ -45,8 +45,8 @@ LISSOME_INLINE Int summed(Int sums, Int counted) {
 
 #elif LISSOME_ISA_avx512 || LISSOME_ISA_avx2
 
-constexpr int64_t kWordChannels = 16, kCountable = 63;  // 4 bits a byte
-typedef int8_t Bytes __attribute__((vector_size(4 * kLanes)));
+constexpr int64_t kWordChannels = 16, kCountable = 63;  // 4 bits each, in bytes up to 255
+typedef uint8_t Bytes __attribute__((vector_size(4 * kLanes)));
 #if LISSOME_ISA_avx512
 constexpr int kPixels[kMaxVectors + 1] = {0, 12, 6, 4, 3};
 LISSOME_INLINE Int count(Int counted, Int bits) {
