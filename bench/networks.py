@@ -1,6 +1,6 @@
 """The networks of the field, one image at a time in float32: lissome against ONNX Runtime, OpenVINO, ncnn and MNN.
 
-    .venv-bench/bin/python bench/networks.py [NAME ...] [--quick] [--threads N] [--tune MODE] [--json PATH]
+    .venv-bench/bin/python bench/networks.py [NAME ...] [--quick] [--threads N] [--tune MODE] [--isa ISA] [--json PATH]
 
 `make bench-env` makes that environment. All runtimes get the same ONNX file (bench/model_files.py) and the same number
 of threads, in one process. Before anything is timed, every output is compared with torch's in float64; a runtime that
@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import lissome as ls
-from lissome.runtime.kernels import instruction_sets
+from lissome.runtime.kernels import resolve_isa
 from lissome.runtime.machine import peak_gflops
 from model_files import Sample, sample
 from peers.runtimes import PEERS, Open, Run
@@ -161,13 +161,13 @@ def _cell(value: float | None, width: int) -> str:
     return f"{'-':>{width}}" if value is None else f"{value:{width}.2f}"
 
 
-def machine(threads: int, peak: float) -> dict[str, object]:
+def machine(threads: int, peak: float, isa: str | None = None) -> dict[str, object]:
     """What the numbers were measured on and with."""
     models = [line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")]
     versions = {"lissome": ls.__version__} | {name: importlib.metadata.version(name) for name in PEERS}
     return {
         "processor": models[0] if models else platform.processor(),
-        "isa": instruction_sets()[0],
+        "isa": resolve_isa(isa),
         "threads": threads,
         "peak_gflops": peak,
         "versions": versions,
@@ -186,17 +186,18 @@ def main() -> None:
     parser.add_argument("names", nargs="*", default=NETWORKS, metavar="NAME", help="networks of lissome.models")
     parser.add_argument("--quick", action="store_true", help="5 rounds of 0.1 seconds instead of 15 of 0.4")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--isa", help="lissome's instruction set; the peers always take the widest")
     parser.add_argument("--tune", default="off", help="how lissome chooses algorithms: off, quick or full")
     parser.add_argument("--peers", nargs="*", default=list(PEERS), choices=list(PEERS), metavar="PEER")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
 
     def open_lissome(model: Path, _x: NDArray[np.float32], threads: int) -> Run:
-        return ls.compile(model, threads=threads, tune=arguments.tune)
+        return ls.compile(model, threads=threads, tune=arguments.tune, isa=arguments.isa)
 
     runtimes: dict[str, Open] = {"lissome": open_lissome} | {name: PEERS[name] for name in arguments.peers}
     rounds, seconds = (5, 0.1) if arguments.quick else (15, 0.4)
-    peak = peak_gflops(arguments.threads, seconds=0.5)
+    peak = peak_gflops(arguments.threads, arguments.isa, seconds=0.5)
     rows = []
     for name in arguments.names:
         rows.append(measure(name, runtimes, arguments.threads, rounds, seconds))
@@ -205,7 +206,7 @@ def main() -> None:
     print(report(rows, list(runtimes), peak))
     if arguments.json:
         plain = [asdict(row) | {"best_peer": row.best_peer, "ratio": row.ratio} for row in rows]
-        text = json.dumps({"machine": machine(arguments.threads, peak), "rows": plain}, indent=1)
+        text = json.dumps({"machine": machine(arguments.threads, peak, arguments.isa), "rows": plain}, indent=1)
         arguments.json.write_text(text + "\n", encoding="utf-8")
 
 
