@@ -10,7 +10,7 @@ from torch import nn
 
 from lissome.compress.binarize import BinaryConnect, BinaryWeight, TernaryWeight, TrainedTernary
 from lissome.compress.method import Method
-from lissome.compress.prune import Fisher, Lamp, Magnitude, Movement, NofM, Random, Taylor
+from lissome.compress.prune import BrainDamage, Fisher, Lamp, Magnitude, Movement, NofM, Random, Taylor
 from lissome.compress.quantize import DynamicFixedPoint, Format, Log, RateDistortion
 from lissome.compress.share import KMeans, StraightThrough
 from lissome.compress.share.lloyd import INITS
@@ -33,6 +33,7 @@ PRUNE: tuple[Method, ...] = (
     Movement(sparsity=0.8),
     Random(sparsity=0.8),
     NofM(keep=1, of=2),
+    BrainDamage(sparsity=0.4),
 )
 SHARE: tuple[Method, ...] = (
     KMeans(clusters=1),
@@ -71,6 +72,10 @@ def layer(values: object) -> nn.Linear:
     with torch.no_grad():
         made.weight.copy_(weight)
     return made
+
+
+#: what `network` takes, for methods that look at it
+INPUTS = torch.linspace(-1, 1, 64).cos().view(2, 2, 4, 4)
 
 
 def chain_id(chain: tuple[Method, ...]) -> str:

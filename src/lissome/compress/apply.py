@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from lissome.compress.inform import inform
 from lissome.compress.method import Member, Method, Parametrization, entering, refuse
 from lissome.compress.observe import Inputs
 from lissome.compress.recipe import FAMILIES, Recipe
@@ -40,8 +41,8 @@ def compress_(module: nn.Module, recipe: Recipe | Sequence[Method], *, inputs: I
 
     module: any torch module; it keeps its class, its training loop and its state_dict.
     recipe: a Recipe, or a list of methods for every weight of `module` (for one layer: ``compress_(model.fc, [...])``).
-    inputs: for methods that look at responses, a few hundred unlabelled inputs as the network gets them, float32 with
-    the batch first (a tuple of tensors for several inputs).
+    inputs: for methods that look at the network or at responses, a few hundred unlabelled inputs as the network gets
+    them, float32 with the batch first (a tuple of tensors for several inputs).
 
     Structural methods (factorize) come first: they replace layers, and the rest of their chain goes onto the factors.
 
@@ -55,7 +56,7 @@ def compress_(module: nn.Module, recipe: Recipe | Sequence[Method], *, inputs: I
     built = plan(module, recipe)
     rules = structures(module, recipe)
     if not rules:
-        _register(module, built)
+        _register(module, built, inputs)
         return
 
     def graph(examples: Inputs) -> Graph:
@@ -69,14 +70,22 @@ def compress_(module: nn.Module, recipe: Recipe | Sequence[Method], *, inputs: I
             weight: Tensor = part.weight.detach()  # type: ignore[operator]
             held.append((Target(where, ((part, "weight"),), weight, (where,)), method.parametrize(weight, where)))
             held[-1][1].group = len(held)
-        _register(module, held)
-        _register(module, plan(module, recipe))
+        _register(module, held, inputs)
+        _register(module, plan(module, recipe), inputs)
     except BaseException:
         unreplace_(module, but=before)
         raise
 
 
-def _register(module: nn.Module, built: Sequence[tuple[Target, Parametrization]]) -> None:
+def inform_(module: nn.Module, inputs: Inputs) -> None:
+    """Let the methods that look at the network look again, in place: at the weights as training has made them since.
+
+    They settle on what they see when a schedule next settles them. Raises as `compress_` does.
+    """
+    inform(module, lambda: baked_copy(module, share=True), [members for _, members in groups(module)], inputs)
+
+
+def _register(module: nn.Module, built: Sequence[tuple[Target, Parametrization]], inputs: Inputs | None) -> None:
     """Register parametrizations and settle them; nothing stays registered when an error is raised."""
     first = 1 + max((group for group, _ in groups(module)), default=0)
     places = [(owner, name) for target, _ in built for owner, name in target.owners]
@@ -87,9 +96,10 @@ def _register(module: nn.Module, built: Sequence[tuple[Target, Parametrization]]
             for owner, name in target.owners:
                 _separate(owner)
                 parametrize.register_parametrization(owner, name, parametrization)
-        for group, members in groups(module):
-            if group >= first:
-                members[0].parametrization.method.settle(members, 1.0)
+        added = [members for group, members in groups(module) if group >= first]
+        inform(module, lambda: baked_copy(module, share=True), added, inputs)
+        for members in added:
+            members[0].parametrization.method.settle(members, 1.0)
     except BaseException:
         for owner, name in places:
             _cut_chain(owner, name, before[id(owner), name])

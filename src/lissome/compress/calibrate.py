@@ -21,6 +21,7 @@ from lissome.compress.apply import baked_copy, groups
 from lissome.compress.importance import importance
 from lissome.compress.layers import Layer, call
 from lissome.compress.method import Member, Method
+from lissome.compress.observe import checked
 from lissome.errors import DataError, RecipeError
 from lissome.graph.trace import program
 
@@ -84,10 +85,7 @@ def calibrate_(
     members = _members(model)
     if not members:
         raise RecipeError("the model carries no calibrated method; call compress_ with one first")
-    if not inputs.numel():
-        raise DataError("no calibration inputs; 200 to 500 unlabelled ones are usual")
-    if not torch.isfinite(inputs).all():
-        raise DataError("the calibration inputs hold NaN or infinity; mend what prepares them")
+    checked(inputs)
     was_training = {module: module.training for module in model.modules()}
     model.eval()
     try:

@@ -26,6 +26,16 @@ POSITIONS: Final = 10
 BATCH: Final = 25
 
 
+def checked(inputs: Inputs) -> tuple[Tensor, ...]:
+    """Calibration inputs, one tensor for each input of the network. Raises DataError when empty or not finite."""
+    examples = inputs if isinstance(inputs, tuple) else (inputs,)
+    if not examples or any(not each.numel() for each in examples):
+        raise DataError("no calibration inputs; 200 to 500 unlabelled ones are usual")
+    if any(not torch.isfinite(each).all() for each in examples):
+        raise DataError("the calibration inputs hold NaN or infinity; mend what prepares them")
+    return examples
+
+
 @dataclass(frozen=True, eq=False)
 class Samples:
     """float64 rows, one a sample: `inputs` (n, d) patches, in the order of the flattened weight, and `outputs` (n,
@@ -64,11 +74,7 @@ class Observer:
         *,
         seed: int = 0,
     ) -> None:
-        examples = inputs if isinstance(inputs, tuple) else (inputs,)
-        if not examples or any(not len(each) for each in examples):
-            raise DataError("no calibration inputs; 200 to 500 unlabelled ones are usual")
-        if any(not torch.isfinite(each).all() for each in examples):
-            raise DataError("the calibration inputs hold NaN or infinity; mend what prepares them")
+        examples = checked(inputs)
         self.model, self.layers, self.seed = model, dict(layers), seed
         self._trace = graph
         self.count = len(examples[0])

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from lissome import models
 from lissome.compress.apply import baked_copy, compress_, groups, plan, structures
 from lissome.compress.calibrate import Calibrated, calibrate_
+from lissome.compress.inform import Informed
 from lissome.compress.recipe import Fit, Recipe, Stage
 from lissome.compress.schedule import Cubic, Iterative, Schedule
 from lissome.data import Dataset, Split
@@ -247,7 +248,7 @@ class _State:
             checkpoint.save(path, self.model.state_dict(), {"identity": self.identity})
         self.reference = baked_copy(self.model).eval()
         inputs = None
-        if structures(self.model, self.recipe):
+        if structures(self.model, self.recipe) or _looks(self.model, self.recipe):
             shown = np.arange(min(CALIBRATION, len(self.split)))
             inputs = torch.from_numpy(self.split.take(shown).inputs())
         compress_(self.model, self.recipe, inputs=inputs)
@@ -297,6 +298,12 @@ def _stages(recipe: Recipe, *, trained: bool) -> list[Stage]:
     if not stages:
         raise RecipeError('the recipe has no stage to run; add [[stage]] tables (settle = "prune", epochs = ...)')
     return stages
+
+
+def _looks(model: nn.Module, recipe: Recipe) -> bool:
+    """Whether a method of the recipe looks at the network before it settles."""
+    methods = (parametrization.method for _, parametrization in plan(model, recipe))
+    return any(isinstance(method, Informed) and method.looks for method in methods)
 
 
 def _check_fit(recipe: Recipe, model: nn.Module, stages: list[Stage]) -> None:

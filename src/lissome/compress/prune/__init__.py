@@ -1,5 +1,6 @@
 """Pruning: which weights are removed. One criterion a file."""
 
+from lissome.compress.prune.brain_damage import BrainDamage
 from lissome.compress.prune.fisher import Fisher
 from lissome.compress.prune.lamp import Lamp
 from lissome.compress.prune.magnitude import Magnitude
@@ -8,4 +9,4 @@ from lissome.compress.prune.n_of_m import NofM
 from lissome.compress.prune.random import Random
 from lissome.compress.prune.taylor import Taylor
 
-__all__ = ["Fisher", "Lamp", "Magnitude", "Movement", "NofM", "Random", "Taylor"]
+__all__ = ["BrainDamage", "Fisher", "Lamp", "Magnitude", "Movement", "NofM", "Random", "Taylor"]
