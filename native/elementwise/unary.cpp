@@ -60,6 +60,10 @@ LISSOME_FUNCTION(sign) {
     const Vec one = broadcast(1.0f);
     return pick(less(x, zero()), negate(one), pick(less(zero(), x), one, x));
 }
+LISSOME_FUNCTION(signs_of) {
+    const Vec one = broadcast(1.0f), below = broadcast(-__FLT_DENORM_MIN__);  // the largest negative number
+    return pick(less(below, x), one, negate(one));
+}
 LISSOME_FUNCTION(exponent) {
     return exponential(x);
 }
@@ -146,6 +150,7 @@ void run(const Call& call, int64_t begin, int64_t end, int) {
                          {{tasks, run<function>}, {nullptr, nullptr}}}
 
 LISSOME_UNARY(unary_f32_abs, magnitude);
+LISSOME_UNARY(unary_f32_binarize, signs_of);
 LISSOME_UNARY(unary_f32_ceil, raised);
 LISSOME_UNARY(unary_f32_clip, clip);
 LISSOME_UNARY(unary_f32_copy, copy);

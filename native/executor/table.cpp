@@ -78,6 +78,7 @@
     X(isa, select_f32_blocked)      \
     X(isa, softmax_f32)             \
     X(isa, unary_f32_abs)           \
+    X(isa, unary_f32_binarize)      \
     X(isa, unary_f32_ceil)          \
     X(isa, unary_f32_clip)          \
     X(isa, unary_f32_copy)          \

@@ -87,6 +87,7 @@ RECOGNISED = {
     "swish": (Parts(4), lambda p: p("Mul", "x", p("Sigmoid", "x")), ["Swish"]),
     "swish, turned": (Parts(4), lambda p: p("Mul", p("Sigmoid", "x"), "x"), ["Swish"]),
     "swish, scaled": (Parts(4), lambda p: p("Mul", "x", p("Sigmoid", p("Mul", "x", 1.702))), ["Swish"]),
+    "binarize": (Parts(4), lambda p: p("Sign", p("Add", p("Sign", "x"), 0.5)), ["Binarize"]),
     "mish": (Parts(4), lambda p: p("Mul", "x", p("Tanh", p("Softplus", "x"))), ["Mish"]),
     "hard sigmoid": (Parts(4), lambda p: p("Div", hard(p, "x"), 6.0), ["HardSigmoid"]),
     "hard swish": (Parts(4), lambda p: p("Mul", "x", p("Div", hard(p, "x"), 6.0)), ["HardSwish"]),

@@ -20,7 +20,7 @@ ISAS = kernels.instruction_sets()
 EXACT = (
     *("Abs", "Ceil", "Concat", "DepthToSpace", "Expand", "Flatten", "Floor", "Gather", "GlobalMaxPool", "Identity"),
     *("Max", "MaxPool", "Min", "Neg", "Pad", "ReduceMax", "ReduceMin", "Relu", "Reshape", "Round", "Sign", "Slice"),
-    *("SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze"),
+    *("SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze", "Binarize"),
 )
 
 

@@ -28,7 +28,7 @@ _FIXED: Final = 0  # the label of what has to stay
 _KEEPS: Final = (
     *("Abs", "AveragePool", "Cast", "Clip", "Elu", "Erf", "Exp", "Gelu", "GlobalAveragePool", "GlobalMaxPool"),
     *("HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "Log", "MaxPool", "Mish", "Neg", "Reciprocal", "Relu"),
-    *("Resize", "Selu", "Sigmoid", "Softplus", "Softsign", "Sqrt", "Swish", "Tanh"),
+    *("Resize", "Selu", "Sigmoid", "Softplus", "Softsign", "Sqrt", "Swish", "Tanh", "Binarize"),
 )
 _JOINS: Final = ("Add", "Div", "Max", "Min", "Mul", "Pow", "Sub", "PRelu", "BatchNormalization")
 _MOVES: Final = ("Concat", "Flatten", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze")

@@ -82,7 +82,12 @@ def instruction_sets() -> tuple[str, ...]:
 
 def integer_isa(isa: str) -> str:
     """The instruction set whose integer kernels go with `isa`: itself, or what extends it where this machine can."""
-    return next((e for e in EXTENSIONS if e.startswith(f"{isa}_") and f"add_i8_{e}" in _rows()), isa)
+    return extended(isa, "add_i8")
+
+
+def extended(isa: str, stem: str) -> str:
+    """What extends `isa` for the kernel called so, where this machine has that; else `isa` itself."""
+    return next((e for e in EXTENSIONS if e.startswith(f"{isa}_") and f"{stem}_{e}" in _rows()), isa)
 
 
 def resolve_isa(isa: str | None) -> str:

@@ -24,7 +24,7 @@ from lissome.runtime import budget, kernels, lower, selection
 from lissome.runtime.codes import Coded
 from lissome.runtime.held import Held, Pack
 from lissome.runtime.layout import blocked
-from lissome.runtime.lower import codes, conv
+from lissome.runtime.lower import bits, codes, conv
 from lissome.runtime.native import native
 from lissome.runtime.place import Memory
 from lissome.runtime.selection import Selection
@@ -127,6 +127,7 @@ class Planner:
         self.uses.update(net.graph.outputs)
         self.readers = {name: node for node in net.graph.nodes for name in node.inputs}  # the last of each tensor
         self.coded: dict[str, Coded] = {}  # tensors that are known as codes
+        self.signs: dict[str, str] = {}  # tensors that are known as the signs of others
         self.done: set[str] = set()  # outputs of nodes that a step before them stands for
         self.written: dict[str, str] = {}  # output of the network → the tensor that is written for it
 
@@ -185,6 +186,8 @@ class Planner:
             selection.settle(self, name, self.pending.pop(name))
         elif name in self.coded and name not in self.maker:
             codes.settle(self, name, self.coded[name])
+        elif name in self.signs and name not in self.maker:
+            bits.settle(self, name)
 
     def workers(self, work: int) -> int:
         """Threads worth using for a step."""
@@ -197,7 +200,7 @@ class Planner:
             room = (self.prepared.memory - 1) * self.net.dense_bytes
             self.prepared.within.update(budget.within(layers, self.prepared.wanted, room))
         for node in self.net.graph.nodes:
-            if node.outputs[0] in self.done or codes.lower(self, node):
+            if node.outputs[0] in self.done or codes.lower(self, node) or bits.lower(self, node):
                 continue
             if node.op not in lower.SELECTING:
                 for name in node.inputs:

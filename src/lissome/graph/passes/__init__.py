@@ -24,11 +24,12 @@ def simplify(
 ) -> tuple[Graph, Values]:
     """The graph with one operator where exporters write several, and without nodes that do nothing.
 
-    extents: the shape of every parameter, coded ones too. Identities and dead nodes go; Swish, HardSwish, Mish, Gelu
-    and LayerNormalization are recognised in their parts; a padding joins the convolution or pooling that reads it, a
-    channel shuffle becomes a Gather, a mean over pixels a GlobalAveragePool, the slices of a whole a Split, a product
-    and its bias a Gemm; scales and shifts of channels are folded into the layer before them. Inputs and outputs keep
-    their names. in_place: `values` are nobody else's, and weights are scaled where they lie.
+    extents: the shape of every parameter, coded ones too. Identities and dead nodes go; Binarize, Swish, HardSwish,
+    Mish, Gelu and LayerNormalization are recognised in their parts; a padding joins the convolution or pooling that
+    reads it, a channel shuffle becomes a Gather, a mean over pixels a GlobalAveragePool, the slices of a whole a
+    Split, a product and its bias a Gemm; scales and shifts of channels are folded into the layer before them.
+    Inputs and outputs keep their names. in_place: `values` are nobody else's, and weights are scaled where they
+    lie.
     """
     graph = remove_identities(graph)
     for rules in (ACTIVATIONS, WINDOWS, ARITHMETIC):  # a layer norm's means are no pooling

@@ -203,8 +203,17 @@ def _shift_of_norm(view: View, node: Node) -> Node | None:
 
 
 # By the operator that the last part is; a rule that takes more parts comes before one that takes fewer.
+def _binarize(view: View, node: Node) -> Node | None:
+    """sign(sign(x) + c) for c between 0 and 1: 1 from 0 on, −1 below."""
+    shifted = view.made(node.inputs[0], "Add")
+    parts = view.split(shifted) if shifted is not None else None
+    inner = view.made(parts[0], "Sign") if parts is not None and 0 < parts[1] < 1 else None
+    return _one(node, "Binarize", inner.inputs[0]) if inner is not None else None
+
+
 ACTIVATIONS: Final[Mapping[str, Sequence[Rule]]] = {
     "Add": (_shift_of_norm, _layer_norm),
     "Div": (_hard_swish, _hard_sigmoid),
     "Mul": (_swish, _mish, _hard_swish, _gelu, _layer_norm, _hard_sigmoid),
+    "Sign": (_binarize,),
 }

@@ -97,8 +97,8 @@ def _spreads(small: Shape, large: Shape) -> bool:
 
 
 _PLAIN: Final = (
-    *("Abs", "Ceil", "Cos", "Erf", "Exp", "Floor", "HardSwish", "Identity", "Log", "Mish", "Neg", "Reciprocal"),
-    *("Relu", "Round", "Sigmoid", "Sign", "Sin", "Softplus", "Softsign", "Sqrt", "Tanh"),
+    *("Abs", "Binarize", "Ceil", "Cos", "Erf", "Exp", "Floor", "HardSwish", "Identity", "Log", "Mish", "Neg"),
+    *("Reciprocal", "Relu", "Round", "Sigmoid", "Sign", "Sin", "Softplus", "Softsign", "Sqrt", "Tanh"),
 )
 
 OPERATORS: Final[Table] = {

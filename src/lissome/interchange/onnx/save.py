@@ -237,6 +237,14 @@ def _split(writer: _Writer, node: Node) -> None:
         writer.add(node, node.inputs[0], axis=axis, num_outputs=len(node.outputs))
 
 
+def _binarize(writer: _Writer, node: Node) -> None:
+    """In parts, sign(sign(x) + 1/2): ONNX has no sign that is never 0."""
+    sign, moved = (writer.names.fresh(f"{node.name}.{part}") for part in ("sign", "moved"))
+    writer.add(node, node.inputs[0], op="Sign", outputs=(sign,))
+    writer.add(node, sign, writer.given(node, "half", np.array(0.5, np.float32)), op="Add", outputs=(moved,))
+    writer.add(node, moved, op="Sign")
+
+
 def _swish(writer: _Writer, node: Node) -> None:
     """In parts: Swish is an operator only since set 24."""
     x, alpha = node.inputs[0], _real(node, "alpha")
@@ -296,6 +304,7 @@ def _space_to_depth(writer: _Writer, node: Node) -> None:
 WRITERS: Final[Mapping[str, Callable[[_Writer, Node], None]]] = {
     **{f"Reduce{kind}": _moved("axes") for kind in ("Max", "Mean", "Min", "Prod", "Sum")},
     "AveragePool": _pool,
+    "Binarize": _binarize,
     "Clip": _clip,
     "DequantizeLinear": _linear,
     "Expand": _moved("shape"),

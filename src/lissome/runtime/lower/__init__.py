@@ -9,6 +9,7 @@ from lissome.errors import UnsupportedShape
 from lissome.graph import shapes
 from lissome.graph.ir import Graph, Node
 from lissome.runtime.lower import (
+    bits,
     codes,
     conv,
     elementwise,
@@ -32,6 +33,7 @@ OPERATORS: Final[Mapping[str, Lowering]] = {
     "Add": elementwise.add,
     "AveragePool": pool.pool,
     "BatchNormalization": norm.batch_norm,
+    "Binarize": bits.binarize,
     "Ceil": elementwise.function,
     "Clip": elementwise.clip,
     "Concat": movement.concat,

@@ -71,6 +71,7 @@ OPERATORS: Final[Table] = {
     "Abs": lambda _node, x: np.abs(x),
     "Add": lambda _node, a, b: a + b,
     "BatchNormalization": _batch_norm,
+    "Binarize": lambda _node, x: np.where(x >= 0, 1.0, -1.0),
     "Ceil": lambda _node, x: np.ceil(x),
     "Clip": lambda node, x: np.minimum(np.maximum(x, shapes.bounds(node)[0]), shapes.bounds(node)[1]),
     "Cos": lambda _node, x: np.cos(x),
