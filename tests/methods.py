@@ -10,7 +10,20 @@ from torch import nn
 
 from lissome.compress.binarize import BinaryConnect, BinaryWeight, TernaryWeight, TrainedTernary
 from lissome.compress.method import Method
-from lissome.compress.prune import BrainDamage, Fisher, Lamp, Magnitude, Movement, NofM, Random, Taylor
+from lissome.compress.prune import (
+    ADMM,
+    BrainDamage,
+    Fisher,
+    GroupLasso,
+    Lamp,
+    LoadBalanced,
+    Magnitude,
+    Movement,
+    NofM,
+    Random,
+    Surgery,
+    Taylor,
+)
 from lissome.compress.quantize import DynamicFixedPoint, Format, Log, RateDistortion
 from lissome.compress.share import KMeans, StraightThrough
 from lissome.compress.share.lloyd import INITS
@@ -34,6 +47,10 @@ PRUNE: tuple[Method, ...] = (
     Random(sparsity=0.8),
     NofM(keep=1, of=2),
     BrainDamage(sparsity=0.4),
+    Surgery(sparsity=0.5, gamma=0.0),
+    ADMM(sparsity=0.5),
+    GroupLasso(filters=0.1, shapes=0.1, threshold=0.5),
+    LoadBalanced(sparsity=0.5, pes=2),
 )
 SHARE: tuple[Method, ...] = (
     KMeans(clusters=1),

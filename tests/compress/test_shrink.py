@@ -11,8 +11,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from lissome import models
-from lissome.compress.apply import compress_
-from lissome.compress.prune import Magnitude
+from lissome.compress.apply import bake_, compress_
+from lissome.compress.prune import GroupLasso, Magnitude
 from lissome.compress.shrink import _cut, removable, shrink
 from lissome.errors import RecipeError
 
@@ -316,3 +316,58 @@ def test_impossible_options_are_refused(options):
     """Every option out of its range is one RecipeError that names the option."""
     with pytest.raises(RecipeError, match=r"shrink"):
         shrink(built(Residual, 0), example=EXAMPLE, **options)
+
+
+def emptied(model, x, *, made, every=3):
+    """Every third removable channel zeroed: what makes it (made, with its biases and batch norms), or what reads it."""
+    found = removable(model, x)[2]
+    state = model.state_dict(keep_vars=True)
+    for channel in found[::every]:
+        for cut in channel.cuts:
+            value = state[cut.name].detach()
+            if cut.made == made and (made or value.dim() > 1) and "running_var" not in cut.name:
+                value.index_fill_(cut.axis, torch.tensor(cut.indices), 0.0)
+
+
+@pytest.mark.parametrize("kind", [Residual, Concat, Depthwise, Halves])
+@pytest.mark.parametrize("made", [True, False])
+def test_channels_of_zeros_are_cut_and_the_function_stays(kind, made):
+    """Filters of zeros, and channels read by zeros alone, go; what is left computes the same."""
+    torch.manual_seed(0)
+    model, x = kind().eval(), torch.randn(2, 3, 4, 4)
+    emptied(model, x, made=made)
+    small = shrink(model, example=x, zeros=True)
+    assert sum(value.numel() for value in small.parameters()) < 0.9 * sum(value.numel() for value in model.parameters())
+    torch.testing.assert_close(small(x), model(x), rtol=1e-5, atol=1e-5)
+
+
+def test_zeros_leave_one_channel_in_a_layer_and_nothing_to_cut_is_said():
+    """A layer of zeros keeps one channel; a network without zeros is a RecipeError."""
+    model, x = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Conv2d(6, 4, 1)), torch.randn(2, 3, 4, 4)
+    with pytest.raises(RecipeError, match="every channel is made and read"):
+        shrink(model, example=x, zeros=True)
+    with torch.no_grad():
+        model[0].weight.zero_()
+        model[0].bias.zero_()
+    small = shrink(model, example=x, zeros=True)
+    assert small[0].weight.shape == (1, 3, 3, 3)
+    torch.testing.assert_close(small(x), model(x))
+
+
+def test_group_lasso_trained_baked_and_shrunk():
+    """Two hidden units are needed: the others die in training, and the shrunk network computes what was trained."""
+    torch.manual_seed(0)
+    x = torch.randn(64, 8)
+    wanted = torch.relu(x[:, :2])
+    model = nn.Sequential(nn.Linear(8, 6, bias=False), nn.ReLU(), nn.Linear(6, 2, bias=False))
+    compress_(model, [GroupLasso(filters=0.01, channels=0.01)])
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.04)
+    for _ in range(150):
+        optimizer.zero_grad()
+        (model(x) - wanted).square().mean().backward()
+        optimizer.step()
+    bake_(model)
+    small = shrink(model, example=x[:1], zeros=True)
+    assert small[0].weight.shape[0] == small[2].weight.shape[1] < 6
+    torch.testing.assert_close(small(x), model(x), rtol=1e-5, atol=1e-6)
+    assert (small(x) - wanted).square().mean() < 0.01 * wanted.square().mean()

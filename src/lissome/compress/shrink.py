@@ -38,17 +38,18 @@ class Options:
 
     macs: float | None
     channels: float | None
+    zeros: bool
     saliency: str
     least: int
     multiple: int
     seed: int
 
     def __post_init__(self) -> None:
-        given = [name for name in ("macs", "channels") if getattr(self, name) is not None]
+        given = [name for name in ("macs", "channels", "zeros") if getattr(self, name) not in (None, False)]
         if len(given) != 1:
-            raise RecipeError(f"shrink takes one of macs and channels, not {' and '.join(given) or 'none'}")
+            raise RecipeError(f"shrink takes one of macs, channels and zeros, not {' and '.join(given) or 'none'}")
         share = getattr(self, given[0])
-        if not 0 < share < 1:
+        if not self.zeros and not 0 < share < 1:
             raise RecipeError(f"shrink: {given[0]} is the share to keep, in (0, 1), not {share!r}")
         if self.saliency not in SALIENCIES:
             raise RecipeError(f"shrink: saliency is one of {', '.join(SALIENCIES)}, not {self.saliency!r}")
@@ -62,6 +63,7 @@ def shrink(
     example: Tensor | tuple[Tensor, ...],
     macs: float | None = None,
     channels: float | None = None,
+    zeros: bool = False,
     saliency: str = "l2",
     least: int = 1,
     multiple: int = 1,
@@ -71,7 +73,9 @@ def shrink(
 
     example: an input, or a tuple of inputs, float32 with the batch first, as for `freeze`.
     macs: share of the multiply-adds to keep, in (0, 1), the layers ranked together; or, instead, channels: share of
-    each layer's channels to keep, in (0, 1).
+    each layer's channels to keep, in (0, 1); or zeros: cut only channels that are gone already, whose filters are all
+    zeros or which nothing reads but zeros. The function is the same, but for what biases and batch norms made of
+    filters of zeros.
     saliency: "l1" or "l2" (norms of the filters), "taylor" ((Σ g w)², from the gradients that `.grad` holds now) or
     "random" (the baseline; from `seed`).
     least: channels that each layer keeps at least. multiple: layers keep a multiple of so many of their removable
@@ -81,7 +85,7 @@ def shrink(
     parametrizations are on the model, and when a layer's code turns out to fix its number of channels; TraceError for a
     module that cannot be traced. `model` is left as it is.
     """
-    how = Options(macs, channels, saliency, least, multiple, seed)
+    how = Options(macs, channels, zeros, saliency, least, multiple, seed)
     path = parametrized(model)
     if path is not None:
         raise RecipeError(
@@ -91,7 +95,7 @@ def shrink(
     graph, extents, found = removable(model, example)
     state = {name: value.detach() for name, value in model.state_dict(keep_vars=True).items()}
     gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
-    scores = _scores(found, state, gradients, how)
+    scores = _dead(found, state) if zeros else _scores(found, state, gradients, how)
     removed = _choose(graph, extents, found, scores, how)
     small = copy.deepcopy(model)
     _cut(small, [found[index] for index in removed])
@@ -138,6 +142,24 @@ def _scores(
         if 0 < mean < np.inf:
             raw[members] /= mean
     return raw
+
+
+def _dead(found: Sequence[Channel], state: Mapping[str, Tensor]) -> NDArray[np.float64]:
+    """0 for a channel that only filters of zeros make, or only columns of zeros read; infinity for the others."""
+    live: dict[tuple[str, int], NDArray[np.bool_]] = {}
+    scores = np.full(len(found), np.inf)
+    for index, channel in enumerate(found):
+        ends: dict[bool, list[bool]] = {True: [], False: []}
+        for cut in channel.cuts:
+            weight = state[cut.name]
+            if weight.dim() > 1:
+                if (cut.name, cut.axis) not in live:
+                    others = [axis for axis in range(weight.dim()) if axis != cut.axis]
+                    live[cut.name, cut.axis] = (weight != 0).sum(others).cpu().numpy() > 0
+                ends[cut.made].append(bool(live[cut.name, cut.axis][list(cut.indices)].any()))
+        if any(some and not any(some) for some in ends.values()):
+            scores[index] = 0.0
+    return scores
 
 
 def _norms(
@@ -226,6 +248,8 @@ def _choose(
         surplus = (counts[family] - len(indices)) % how.multiple
         back = (how.multiple - surplus) % how.multiple if surplus else 0
         kept.extend(indices[: len(indices) - back])  # the last ones taken are the most salient of them
+    if not kept and how.zeros:
+        raise RecipeError("shrink(zeros=True): every channel is made and read; prune whole filters or channels first")
     if not kept:
         raise RecipeError("shrink: no channel can go: the network's inputs, outputs or own code fix all of them")
     return sorted(kept)

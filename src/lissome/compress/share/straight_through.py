@@ -71,7 +71,8 @@ class Reassigned(Shared):
             return self.codes.long()
         centroids, order = rounded[: int(self.count)].sort()
         ranks = torch.bucketize(weight.detach().contiguous(), (centroids[1:] + centroids[:-1]) / 2)
-        codes = torch.where(self.codes > 0, 1 + order[ranks], 0)
+        # A mask that moves while it is trained may prune on: what it takes has no code from then on.
+        codes = torch.where((self.codes > 0) & (weight != 0), 1 + order[ranks], 0)
         self.codes.copy_(codes)
         return codes
 
