@@ -62,20 +62,21 @@ LISSOME_INLINE void clear(Sums<P, V>& sums) {
 // channels, mispredicted, would take a fifth of the time; where they are long, it is lost among the multiply-adds.
 constexpr bool kUnrolled = kLanes <= 8;
 
-// One channel: sums[i][j] += x[i · distance] · w[j]. The fewer of the two are held in registers.
-template <int P, int V>
+// One channel: sums[i][j] += x[i · distance] · w[j], for pixels from Begin to End. The fewer of inputs and weights are
+// held in registers.
+template <int Begin, int End, int P, int V>
 LISSOME_INLINE void accumulate_one(Sums<P, V>& sums, const float* x, int64_t distance, const float* w) {
     if constexpr (P < V) {
         Vec input[P];
         LISSOME_UNROLL
-        for (int i = 0; i < P; ++i) {
+        for (int i = Begin; i < End; ++i) {
             input[i] = broadcast(x[i * distance]);
         }
         LISSOME_UNROLL
         for (int j = 0; j < V; ++j) {
             const Vec weight = load(w + j * kLanes);
             LISSOME_UNROLL
-            for (int i = 0; i < P; ++i) {
+            for (int i = Begin; i < End; ++i) {
                 sums.at[i][j] = fma(input[i], weight, sums.at[i][j]);
             }
         }
@@ -87,7 +88,7 @@ LISSOME_INLINE void accumulate_one(Sums<P, V>& sums, const float* x, int64_t dis
         weight[j] = load(w + j * kLanes);
     }
     LISSOME_UNROLL
-    for (int i = 0; i < P; ++i) {
+    for (int i = Begin; i < End; ++i) {
         const Vec input = broadcast(x[i * distance]);
         LISSOME_UNROLL
         for (int j = 0; j < V; ++j) {
@@ -96,21 +97,27 @@ LISSOME_INLINE void accumulate_one(Sums<P, V>& sums, const float* x, int64_t dis
     }
 }
 
-// sums[i][j] += Σ_c x[i · D + c] · w[c][j], c below `run`, in order. D: floats between neighbouring pixels of the block
-// (kLanes on blocked data), or 0 when that is only known at run time (`distance`).
-template <int P, int V, int D>
-LISSOME_INLINE void accumulate(Sums<P, V>& sums, const float* x, int64_t distance, const float* w, int64_t run) {
+// sums[i][j] += Σ_c x[i · D + c] · w[c][j], c below `run`, in order, for pixels from Begin to End. D: floats between
+// neighbouring pixels of the block (kLanes on blocked data), or 0 when that is only known at run time (`distance`).
+template <int Begin, int End, int D, int P, int V>
+LISSOME_INLINE void accumulate_some(Sums<P, V>& sums, const float* x, int64_t distance, const float* w, int64_t run) {
     if (kUnrolled && D >= kLanes && run == kLanes) {
         x = opaque(x);
         LISSOME_UNROLL
         for (int c = 0; c < kLanes; ++c) {
-            accumulate_one(sums, x + c, D, w + c * V * kLanes);
+            accumulate_one<Begin, End>(sums, x + c, D, w + c * V * kLanes);
         }
         return;
     }
     for (int64_t c = 0; c < run; ++c) {
-        accumulate_one(sums, opaque(x + c), D == 0 ? distance : D, w + c * V * kLanes);
+        accumulate_one<Begin, End>(sums, opaque(x + c), D == 0 ? distance : D, w + c * V * kLanes);
     }
+}
+
+// The same for all pixels.
+template <int P, int V, int D>
+LISSOME_INLINE void accumulate(Sums<P, V>& sums, const float* x, int64_t distance, const float* w, int64_t run) {
+    accumulate_some<0, P, D>(sums, x, distance, w, run);
 }
 
 // Vector j of pixel i is at y[j · plane + i · kLanes].

@@ -13,9 +13,11 @@ struct Reach {
     int64_t run, last_run;  // inputs in a run; in a run of the last block
     int64_t x_block, x_row, x_column, x_pixel;
     int64_t w_block, w_row, w_column;
+    bool cut_first, cut_last;  // the first column misses the first pixel, the last column the last one: edges
 };
 
-template <int P, int V, int D>
+// Edge: by a function of its own, as accumulators change registers where paths meet.
+template <int P, int V, int D, bool Edge>
 static void block(const Reach& reach, const float* x, const float* w, const Target& to) {
     Sums<P, V> sums;
     start(sums, to);
@@ -42,12 +44,18 @@ static void block(const Reach& reach, const float* x, const float* w, const Targ
             if (D > 0 && D < kLanes && reach.columns == 3) {  // three columns of a plain image
                 LISSOME_UNROLL
                 for (int s = 0; s < 3; ++s) {
-                    accumulate_one(sums, opaque(from + s * reach.x_column), D, weight + s * V * kLanes);
+                    accumulate_one<0, P>(sums, opaque(from + s * reach.x_column), D, weight + s * V * kLanes);
                 }
                 continue;
             }
             for (int64_t s = 0; s < reach.columns; ++s) {
-                accumulate<P, V, D>(sums, from, reach.x_pixel, weight, run);
+                if (Edge && reach.cut_first && s == 0) {
+                    accumulate_some<1, P, D>(sums, from, reach.x_pixel, weight, run);
+                } else if (Edge && reach.cut_last && s + 1 == reach.columns) {
+                    accumulate_some<0, P - 1, D>(sums, from, reach.x_pixel, weight, run);
+                } else {
+                    accumulate<P, V, D>(sums, from, reach.x_pixel, weight, run);
+                }
                 from += reach.x_column;
                 weight += reach.w_column;
             }
@@ -64,13 +72,17 @@ BlockFunction pointwise_block(int64_t vectors, int64_t pixels);
 // Blocks of every number of pixels up to `widest`, all with V vectors.
 struct BlockTable {
     BlockFunction of[kPixels[1] + 1];
+    BlockFunction at_edge[kPixels[1] + 1];  // for blocked data only
     int64_t widest;
 };
 
 template <int P, int V, int D>
 static constexpr void fill(BlockTable& table) {
     if constexpr (P > 0) {
-        table.of[P] = block<P, V, D>;
+        table.of[P] = block<P, V, D, false>;
+        if constexpr (D >= kLanes) {
+            table.at_edge[P] = block<P, V, D, true>;
+        }
         fill<P - 1, V, D>(table);
     }
 }

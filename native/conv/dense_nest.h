@@ -1,8 +1,9 @@
 // The loop nest of direct convolution: how its schedule (core/schedule.h) cuts and orders a layer. kBlock: channels in
 // a block of the input. A 1×1 convolution with stride 1 counts its pixels in one long row, which makes it a matrix
-// product. Padding is never copied: rows outside the image are left out of the loop over r, and a register block at the
-// left or right edge is summed column by column of the filter, each over the pixels it reaches. Channels that only fill
-// up a block are never read. Included by sources compiled once per instruction set.
+// product. Padding is never copied: rows outside the image are left out of the loop over r. At the left and right edges
+// a register block leaves out the one pixel that the first or last column of the filter misses, or, where they miss
+// more, is summed column by column, each over the pixels it reaches. Channels that only fill up a block are never read.
+// Included by sources compiled once per instruction set.
 #pragma once
 
 #include "conv/columns.h"
@@ -18,6 +19,7 @@ struct Layer {
     int64_t channels, blocks, vectors, panels;  // of one group: inputs, blocks of them, vectors of outputs, panels
     int64_t p_tiles, q_tiles, k_tiles;
     Range inner;  // output columns that every column of the filter reaches
+    Range most;   // and those that all but its first (at the left) or last (at the right) reach
     Reach reach;
 };
 
@@ -50,6 +52,10 @@ static Layer layer_of(const Shape& shape) {
     l.p_tiles = ceil_div(s.p, l.tiles.tile_p);
     l.q_tiles = ceil_div(s.q, l.tiles.tile_q);
     l.inner = {reached(s, 0).begin, reached(s, s.s - 1).end};
+    l.most = {s.q, 0};
+    if (kBlock >= kLanes && s.stride_w <= 2 && s.s > 1) {  // as at_edge can
+        l.most = {reached(s, 1).begin, reached(s, s.s - 2).end};
+    }
     Reach& r = l.reach;
     r.columns = s.s;
     r.run = l.block;
@@ -68,6 +74,7 @@ struct Panel {
     const float* residual;
     float* y;
     const BlockTable* table;
+    int64_t most;  // pixels of a register block; more in a panel of the vectors that are left over
     Reach reach;
 };
 
@@ -89,6 +96,7 @@ static Panel panel_of(const Call& call, const Layer& l, int64_t image, int64_t g
     panel.reach.w_row = s.s * panel.reach.w_column;
     panel.reach.w_block = s.r * panel.reach.w_row;
     panel.table = block_table<kBlock>(vectors, l.reach.x_pixel);
+    panel.most = vectors < l.tiles.vectors ? panel.table->widest : least(l.tiles.pixels, panel.table->widest);
     return panel;
 }
 
@@ -156,9 +164,15 @@ static void pixels(const Layer& l, const Row& row, Range to) {
     Target target = row.target;
     target.y += to.begin * kLanes;
     target.residual = target.residual ? target.residual + to.begin * kLanes : nullptr;
-    if (to.begin >= l.inner.begin && to.end <= l.inner.end) {
-        const float* x = row.x + (to.begin * l.s.stride_w - l.s.pad_left) * l.block;
+    const int64_t first = l.inner.begin - to.begin, last = to.end - l.inner.end;  // pixels missed by the outer columns
+    const float* x = row.x + (to.begin * l.s.stride_w - l.s.pad_left) * l.block;
+    if (first <= 0 && last <= 0) {
         row.table->of[to.end - to.begin](row.reach, x, row.w, target);
+    } else if (first <= 1 && last <= 1 && to.begin >= l.most.begin && to.end <= l.most.end) {
+        Reach reach = row.reach;
+        reach.cut_first = first == 1;
+        reach.cut_last = last == 1;
+        row.table->at_edge[to.end - to.begin](reach, x, row.w, target);
     } else {
         edge(l, row, to, target);
     }
@@ -170,11 +184,8 @@ static int64_t nest_tasks(const Shape& shape, int) {
     return l.s.n * l.s.groups * l.k_tiles * l.p_tiles * l.q_tiles;
 }
 
-// One task: panels of a group in an image, output rows, and the register blocks of a row from column `left` on, `wide`
-// pixels each and the first of them one more.
-struct Tile {
-    int64_t image, group;
-    Range panels, rows;
+// Columns of a tile as register blocks, `wide` pixels each and the first of them one more.
+struct Cut {
     int64_t left, count, wide, wider;
 
     Range block(int64_t i) const {
@@ -183,8 +194,18 @@ struct Tile {
     }
 };
 
-template <int kBlock>
-static Tile tile_of(const Call& call, const Layer& l, int64_t task) {
+// One task: panels of a group in an image, output rows and columns.
+struct Tile {
+    int64_t image, group;
+    Range panels, rows, columns;
+
+    Cut cut(const Panel& panel) const {
+        const int64_t width = columns.end - columns.begin, count = ceil_div(width, panel.most);
+        return {columns.begin, count, width / count, width % count};
+    }
+};
+
+static Tile tile_of(const Layer& l, int64_t task) {
     const ConvSchedule& t = l.tiles;
     const int64_t space = l.p_tiles * l.q_tiles;
     const int64_t outer = task / (space * l.k_tiles), inner = task % (space * l.k_tiles);
@@ -196,24 +217,21 @@ static Tile tile_of(const Call& call, const Layer& l, int64_t task) {
     tile.group = outer % l.s.groups;
     tile.panels = {k * t.tile_k, least(l.panels, (k + 1) * t.tile_k)};
     tile.rows = {at / l.q_tiles * t.tile_p, least(l.s.p, (at / l.q_tiles + 1) * t.tile_p)};
-    tile.left = at % l.q_tiles * t.tile_q;
-    const int64_t width = least(t.tile_q, l.s.q - tile.left);
-    const Panel first = panel_of<kBlock>(call, l, tile.image, tile.group, tile.panels.begin);
-    tile.count = ceil_div(width, least(t.pixels, first.table->widest));
-    tile.wide = width / tile.count;
-    tile.wider = width % tile.count;
+    const int64_t left = at % l.q_tiles * t.tile_q;
+    tile.columns = {left, least(l.s.q, left + t.tile_q)};
     return tile;
 }
 
 template <int kBlock>
 static void inputs_stay(const Call& call, const Layer& l, const Tile& tile) {
-    for (int64_t i = 0; i < (tile.rows.end - tile.rows.begin) * tile.count; ++i) {
+    const Cut cut = tile.cut(panel_of<kBlock>(call, l, tile.image, tile.group, tile.panels.begin));
+    for (int64_t i = 0; i < (tile.rows.end - tile.rows.begin) * cut.count; ++i) {
         for (int64_t c = 0; c < l.blocks; c += l.tiles.tile_c) {
             for (int64_t number = tile.panels.begin; number < tile.panels.end; ++number) {
                 const Panel panel = panel_of<kBlock>(call, l, tile.image, tile.group, number);
                 const Range part{c, least(l.blocks, c + l.tiles.tile_c)};
-                const Row row = row_of(call, l, panel, part, tile.rows.begin + i / tile.count);
-                pixels(l, row, tile.block(i % tile.count));
+                const Row row = row_of(call, l, panel, part, tile.rows.begin + i / cut.count);
+                pixels(l, row, cut.block(i % cut.count));
             }
         }
     }
@@ -223,11 +241,12 @@ template <int kBlock>
 static void weights_stay(const Call& call, const Layer& l, const Tile& tile, int64_t tile_c) {
     for (int64_t number = tile.panels.begin; number < tile.panels.end; ++number) {
         const Panel panel = panel_of<kBlock>(call, l, tile.image, tile.group, number);
+        const Cut cut = tile.cut(panel);
         for (int64_t c = 0; c < l.blocks; c += tile_c) {
             for (int64_t p = tile.rows.begin; p < tile.rows.end; ++p) {
                 const Row row = row_of(call, l, panel, {c, least(l.blocks, c + tile_c)}, p);
-                for (int64_t i = 0; i < tile.count; ++i) {
-                    pixels(l, row, tile.block(i));
+                for (int64_t i = 0; i < cut.count; ++i) {
+                    pixels(l, row, cut.block(i));
                 }
             }
         }
@@ -239,7 +258,7 @@ static void run_nest(const Call& call, int64_t begin, int64_t end, int) {
     const Layer l = layer_of<kBlock>(*call.shape);
     const LoopOrder order = static_cast<LoopOrder>(l.tiles.order);
     for (int64_t task = begin; task < end; ++task) {
-        const Tile tile = tile_of<kBlock>(call, l, task);
+        const Tile tile = tile_of(l, task);
         if (order == LoopOrder::input) {
             inputs_stay<kBlock>(call, l, tile);
         } else {

@@ -17,7 +17,9 @@ OUTPUT, WEIGHT, INPUT = 0, 1, 2
 PIXELS: Final = {"avx512": (14, 14, 9, 6), "neon": (12, 12, 8, 6), "avx2": (12, 6, 4, 3), "scalar": (12, 6, 4, 3)}
 #: sums that a processor needs in flight so that none waits for another
 CHAINS: Final = {"avx512": 4, "neon": 8, "avx2": 9, "scalar": 4}
+FETCH: Final = 2.5  # slots in which the second cache brings a vector
 SECOND_CACHE: Final = 512 * 1024  # bytes of weights, or twice the bytes of inputs, that stay in a core's own cache
+PANEL_PART: Final = 256 * 1024  # bytes of a panel's weights that stay while a tile's pixels pass
 MOST: Final = 1 << 31  # above any extent
 TASKS: Final = 16  # at least, where a layer can be cut into as many: threads then finish together
 
@@ -62,7 +64,8 @@ def default(shape: ConvShape, lanes: int, isa: str, block: int) -> Schedule:
     """A good schedule for a layer. block: channels in a block of the input, 1 for a plain image."""
     p, q = extents(shape)
     channels, outputs = shape.c // shape.groups, math.ceil(shape.k // shape.groups / lanes)
-    vectors = min(range(1, min(4, outputs) + 1), key=lambda v: (_slots(q, outputs, v, isa), v))
+    loads = (0.5, 0.2) if shape.r * shape.s == 1 else (0.3, 0.3)  # measured on AMD Zen 4
+    vectors = min(range(1, min(4, outputs) + 1), key=lambda v: (_slots(q, outputs, v, isa, loads), v))
     panels = math.ceil(outputs / vectors)
     panel_bytes = channels * shape.r * shape.s * vectors * lanes * 4
     row_bytes = channels * shape.w * shape.stride_h * 4 if shape.p == p else channels * 4
@@ -88,21 +91,24 @@ def extents(shape: ConvShape) -> tuple[int, int]:
     return (1, shape.p * shape.q) if point and not padded else (shape.p, shape.q)
 
 
-def _slots(q: int, outputs: int, vectors: int, isa: str) -> float:
-    """Multiply-add slots of one row's register blocks for one input channel and tap."""
+def _slots(q: int, outputs: int, vectors: int, isa: str, loads: tuple[float, float]) -> float:
+    """Multiply-add slots of one row's register blocks for one input channel and tap. loads: those that a vector of
+    weights and an input take.
+    """
     total = 0.0
-    count = math.ceil(q / PIXELS[isa][vectors - 1])
-    for pixels, blocks in ((q // count, count - q % count), (q // count + 1, q % count)):
-        for wide, panels in ((vectors, outputs // vectors), (outputs % vectors, 1)):
-            if wide and pixels:
-                waits = 0.5 * wide + 0.2 * pixels  # weights come from further away than inputs
-                total += blocks * panels * (max(pixels * wide, pixels + wide, CHAINS[isa]) + waits)
+    for wide, panels in ((vectors, outputs // vectors), (outputs % vectors, 1)):
+        if wide and panels:
+            count = math.ceil(q / PIXELS[isa][wide - 1])
+            for pixels, blocks in ((q // count, count - q % count), (q // count + 1, q % count)):
+                waits = loads[0] * wide + loads[1] * pixels
+                slots = max(pixels * wide, pixels + wide, CHAINS[isa], FETCH * wide)
+                total += blocks * panels * (slots + waits)
     return total
 
 
 def _tile_c(blocks: int, panel_bytes: int) -> int:
-    """Input blocks whose weights stay in the second cache."""
-    return math.ceil(blocks / min(blocks, math.ceil(panel_bytes / SECOND_CACHE)))
+    """Input blocks whose weights stay in the second cache, beside all else that passes through it."""
+    return math.ceil(blocks / min(blocks, math.ceil(panel_bytes / PANEL_PART)))
 
 
 def _cut(schedule: Schedule, p: int, q: int, panels: int, planes: int) -> Schedule:
