@@ -9,81 +9,51 @@ and which inputs the compressed layer has to make them from. So each layer makes
 from __future__ import annotations
 
 import copy
-from abc import abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
 from lissome.compress.apply import baked_copy, groups
+from lissome.compress.calibrated import Calibrated, Seen
 from lissome.compress.importance import importance
 from lissome.compress.layers import Layer, call
-from lissome.compress.method import Member, Method
+from lissome.compress.method import Member
 from lissome.compress.observe import checked
+from lissome.compress.recipe import FAMILIES
 from lissome.errors import DataError, RecipeError
-from lissome.graph.trace import program
+from lissome.graph.trace import export, program
+from lissome.network import Network
+from lissome.weights import Dense
 
-
-@dataclass(frozen=True)
-class Seen:
-    """What one layer sees, its inputs as G groups of patches of d numbers: means over images and positions, float64.
-
-    reference: the layer's weight in the original network. gram: (G, d, d), E[x̂ x̂ᵀ] of the compressed network's inputs.
-    cross: (G, d, d), E[x x̂ᵀ] with the original's. mean, reference_mean: (G, d), E[x̂] and E[x]. power: (G,), the mean
-    over the d inputs of E[x²]. images, samples: how many images the means are over, and how many patches of them.
-    importance: (K,), what a unit of squared error of each output channel costs, in nats an image.
-    """
-
-    reference: Tensor
-    gram: Tensor
-    cross: Tensor
-    mean: Tensor
-    reference_mean: Tensor
-    power: Tensor
-    importance: Tensor
-    images: int
-    samples: int
-
-    @property
-    def rows(self) -> Tensor:
-        """The original weight as (G, K / G, d), float64."""
-        return self.reference.double().reshape(self.mean.shape[0], -1, self.mean.shape[1])
-
-    def shift(self, weight: Tensor) -> Tensor:
-        """What the mean output of each channel lacks with `weight` on the compressed network's inputs; (K,) float64."""
-        now = weight.double().reshape(self.rows.shape) @ self.mean.unsqueeze(2)
-        return (self.rows @ self.reference_mean.unsqueeze(2) - now).flatten()
-
-
-class Calibrated(Method):
-    """A method that sleeps until `calibrate_` shows it what its layer sees."""
-
-    @abstractmethod
-    def decide(self, member: Member, seen: Seen, *, centred: bool) -> None:
-        """Decide a layer's weight. centred: a calibrated bias follows, which takes up any constant error."""
-
-    @abstractmethod
-    def decide_bias(self, member: Member, target: Tensor, importance: Tensor) -> None:
-        """Decide a bias, best at `target` (K,) float64."""
+__all__ = ["Calibrated", "Seen", "calibrate_"]
 
 
 def calibrate_(
-    model: nn.Module, inputs: Tensor, *, reference: nn.Module | None = None, batch: int = 25, seed: int = 0
+    model: nn.Module,
+    inputs: Tensor,
+    *,
+    reference: nn.Module | None = None,
+    family: str | None = None,
+    batch: int = 25,
+    seed: int = 0,
 ) -> None:
     """Let the calibrated methods on `model` decide, in place, layer by layer.
 
     inputs: unlabelled inputs as the network gets them, float32 with the batch first; 200 to 500 images do.
     reference: the network whose results are to be kept, with parameters of the same names; by default `model` as it is
-    now, its calibrated methods asleep. Pruned without training since, a model does better with what it was before.
+    now, its calibrated methods asleep. Pruned without training since, a model does better with what it was before; and
+    methods that restore weights (`prune`) have changed the originals, so that a second calibration wants it too.
+    family: let those of one family decide, "prune" say; by default all, one family after the other.
     A weight that several layers read is decided at the first. The result depends on `inputs` and `seed` alone.
     Raises RecipeError when no calibrated method is on the model or one is on a weight that no convolution or linear
     layer reads; DataError for no inputs and for NaN or infinity in them or in an activation, naming the layer;
     TraceError as `freeze` does.
     """
-    members = _members(model)
-    if not members:
+    chosen = FAMILIES if family is None else (family,)
+    families = [members for members in (_members(model, each) for each in chosen) if members]
+    if not families:
         raise RecipeError("the model carries no calibrated method; call compress_ with one first")
     checked(inputs)
     was_training = {module: module.training for module in model.modules()}
@@ -91,20 +61,21 @@ def calibrate_(
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            original = baked_copy(reference) if reference is not None else _asleep(model)
-            _Walk(original.eval(), model, members, list(torch.split(inputs, batch))).run()
+            original = (baked_copy(reference) if reference is not None else _asleep(model, chosen)).eval()
+            for members in families:
+                _Walk(original, model, members, list(torch.split(inputs, batch))).run()
     finally:
         for module, mode in was_training.items():
             module.training = mode
 
 
-def _members(model: nn.Module) -> dict[str, Member]:
-    """The calibrated members by the names of their parameters; of tied weights, by every name."""
+def _members(model: nn.Module, family: str) -> dict[str, Member]:
+    """The calibrated members of a family by the names of their parameters; of tied weights, by every name."""
     shared = {
         id(member.parametrization): member
         for _, some in groups(model)
         for member in some
-        if isinstance(member.parametrization.method, Calibrated)
+        if isinstance(member.parametrization.method, Calibrated) and member.parametrization.method.family == family
     }
     named = {}
     for path, owner in model.named_modules():
@@ -115,24 +86,25 @@ def _members(model: nn.Module) -> dict[str, Member]:
     return named
 
 
-def _asleep(model: nn.Module) -> nn.Module:
-    """A plain copy of the model as it is without its calibrated methods, with its other methods."""
+def _asleep(model: nn.Module, families: Sequence[str]) -> nn.Module:
+    """A plain copy of the model as it is without its calibrated methods of these families, with its other methods."""
     clone = copy.deepcopy(model)
     for _, members in groups(clone):
         method = members[0].parametrization.method
-        if isinstance(method, Calibrated):
+        if isinstance(method, Calibrated) and method.family in families:
             method.settle(members, 0.0)
     return baked_copy(clone)
 
 
 class _Walk:
-    """One pass through the exported graph, nodes outside, batches inside."""
+    """Passes through the exported graph, nodes outside, batches inside."""
 
     def __init__(
         self, original: nn.Module, model: nn.Module, members: Mapping[str, Member], batches: list[Tensor]
     ) -> None:
         self.members, self.batches = members, batches
         self.done: set[int] = set()
+        self.network = original
         exported: Any = program(original, (batches[0][:1],)).module()
         self.graph: fx.Graph = exported.graph
         self.original = _constants(exported) | _constants(original)
@@ -158,19 +130,56 @@ class _Walk:
     def run(self) -> None:
         with torch.enable_grad():
             costs = importance(self.graph, self.original, list(self.layers.values()), self.batches)
+        for now in self._rounds():
+            for node, pairs in self._values(now):
+                self._decide(self.layers[node], self._seen(self.layers[node], pairs, costs[node]))
+
+    def _rounds(self) -> list[list[fx.Node]]:
+        """The layers that one pass decides: all of them, or, of a method with an order of its own, one at a time."""
+        methods = {node: self.members[layer.weight].parametrization.method for node, layer in self.layers.items()}
+        rounds: list[list[fx.Node]] = []
+        for method in dict.fromkeys(methods.values()):
+            own = {self.layers[node].weight: node for node, each in methods.items() if each == method}
+            order = method.order(list(own), self._frozen, lambda own=own: self._densities(list(own.values())))
+            if order is not None:
+                rounds += [[own[name]] for name in order]
+        apart = {node for each in rounds for node in each}
+        together = [node for node in self.layers if node not in apart]
+        return [together, *rounds] if together else rounds
+
+    def _values(self, now: Sequence[fx.Node]) -> Iterator[tuple[fx.Node, list[tuple[Any, Any]]]]:
+        """For each layer of `now`, as the network calls them, its inputs in both networks, batch by batch."""
         values: dict[fx.Node, list[tuple[Any, Any]]] = {}
         last = {read: node for node in self.graph.nodes for read in node.all_input_nodes}
+        left = len(now)
         for node in self.graph.nodes:
             if node.op == "placeholder":
                 values[node] = [(x, x) for x in self.batches]
             elif node.op == "call_function":
-                if node in self.layers:
-                    layer = self.layers[node]
-                    self._decide(layer, self._seen(layer, values[layer.input], costs[node]))
+                if node in now:
+                    yield node, values[self.layers[node].input]
+                    left -= 1
+                    if not left:
+                        return
                 values[node] = [self._both(node, values, i) for i in range(len(self.batches))]
             for read in node.all_input_nodes:
                 if last[read] is node:
                     values.pop(read, None)
+
+    def _frozen(self) -> Network:
+        """The original network."""
+        traced = export(copy.deepcopy(self.network).cpu(), self.batches[0][:1].cpu())
+        return Network(traced.graph, {name: Dense(value.numpy()) for name, value in traced.values.items()})
+
+    def _densities(self, nodes: Sequence[fx.Node]) -> dict[str, float]:
+        """The share of each layer's inputs that is not zero, in the original network, by the name of its weight."""
+        found = {}
+        for node, pairs in self._values(nodes):
+            inputs = [original for original, _ in pairs]
+            found[self.layers[node].weight] = sum(int(x.count_nonzero()) for x in inputs) / sum(
+                x.numel() for x in inputs
+            )
+        return found
 
     def _both(self, node: fx.Node, values: Mapping[fx.Node, list[tuple[Any, Any]]], i: int) -> tuple[Any, Any]:
         """What a call gives in the original and in the compressed network; one object where that is the same."""

@@ -158,7 +158,7 @@ def _calibrate(model: nn.Module, stage: Stage, split: Split) -> None:
     settled = (members[0].parametrization.method for _, members in groups(model))
     if any(isinstance(method, Calibrated) and method.family == stage.settle for method in settled):
         images = split.take(np.arange(min(CALIBRATION, len(split))))
-        calibrate_(model, torch.from_numpy(images.inputs()))
+        calibrate_(model, torch.from_numpy(images.inputs()), family=stage.settle)
 
 
 class _State:

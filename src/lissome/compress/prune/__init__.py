@@ -2,6 +2,8 @@
 
 from lissome.compress.prune.admm import ADMM
 from lissome.compress.prune.brain_damage import BrainDamage
+from lissome.compress.prune.channel_lasso import ChannelLasso
+from lissome.compress.prune.energy_aware import EnergyAware
 from lissome.compress.prune.fisher import Fisher
 from lissome.compress.prune.group_lasso import GroupLasso
 from lissome.compress.prune.lamp import Lamp
@@ -16,6 +18,8 @@ from lissome.compress.prune.taylor import Taylor
 __all__ = [
     "ADMM",
     "BrainDamage",
+    "ChannelLasso",
+    "EnergyAware",
     "Fisher",
     "GroupLasso",
     "Lamp",

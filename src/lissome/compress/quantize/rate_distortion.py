@@ -17,7 +17,7 @@ from typing import ClassVar, Final
 import torch
 from torch import Tensor
 
-from lissome.compress.calibrate import Calibrated, Seen
+from lissome.compress.calibrated import Calibrated, Seen
 from lissome.compress.method import Member, Parametrization, refuse
 from lissome.compress.quantize.second_order import Problem, inverse_factor, solve, step_for
 from lissome.compress.share.kmeans import Shared

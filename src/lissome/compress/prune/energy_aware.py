@@ -1,0 +1,116 @@
+"""Energy-aware pruning: the layers that take most energy first, each made good at once (Yang, Chen and Sze, "Designing
+energy-efficient convolutional neural networks using energy-aware pruning", CVPR 2017, section 4).
+
+Layers that are pruned early can lose more, since those after them have not moved yet; so the order is that of the
+energy which the hardware model (hardware/energy.py, from the authors' own method) estimates, the share of zeros among
+the inputs counted in. Of each layer the smallest weights go, and more than wanted; those whose absence hurts the output
+most come back; and the weights left are found anew by least squares, so that the output feature map stays. After the
+last layer the network is fine-tuned as a whole: that is the user's loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+import torch
+from torch import Tensor
+
+from lissome.compress.calibrated import Calibrated, Seen
+from lissome.compress.method import Member, refuse
+from lissome.compress.prune.magnitude import Mask, keep_largest, set_masks
+from lissome.compress.prune.reconstruct import reconstruct, rewrite, wanted
+from lissome.errors import RecipeError
+from lissome.hardware.energy import Hierarchy
+from lissome.hardware.workload import count
+from lissome.network import Network
+
+#: in so many steps weights come back: each changes what the others would bring
+STEPS: Final = 4
+
+
+@dataclass(frozen=True)
+class EnergyAware(Calibrated):
+    """Prune each weight under the rule to one sparsity, in the order of the layers' energy, and restore its output.
+
+    sparsity: share of each weight to remove, in [0, 1). restored: of the weights that stay, the share that is chosen by
+    what their absence does to the output, the others by magnitude, in [0, 1].
+    Sleeps until `calibrate_` shows it inputs; a schedule puts it to sleep. Raises RecipeError for shares out of range,
+    a weight of one dimension, and when a layer's weight would lose every entry.
+    """
+
+    family: ClassVar[str] = "prune"
+
+    sparsity: float = 0.8
+    restored: float = 0.2
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.sparsity < 1:
+            raise RecipeError(f"prune.EnergyAware: sparsity is a share in [0, 1), not {self.sparsity!r}")
+        if not 0 <= self.restored <= 1:
+            raise RecipeError(f"prune.EnergyAware: restored is a share in [0, 1], not {self.restored!r}")
+
+    def parametrize(self, weight: Tensor, where: str) -> Mask:
+        if weight.dim() < 2:
+            raise refuse(self, where, f"a weight of shape {tuple(weight.shape)} reads no input", "Leave biases out")
+        return Mask(self, where, weight)
+
+    def settle(self, members: Sequence[Member], fraction: float) -> None:
+        """Sleep at no strength; what calibration decided comes back only by calibrating again."""
+        if fraction <= 0:
+            for member in members:
+                member.parametrization.mask.fill_(value=True)
+
+    def order(
+        self, weights: Sequence[str], network: Callable[[], Network], densities: Callable[[], Mapping[str, float]]
+    ) -> list[str]:
+        spent = energies(network(), densities())
+        return sorted(weights, key=lambda name: -spent.get(name, 0.0))
+
+    @torch.no_grad()
+    def decide(self, member: Member, seen: Seen, *, centred: bool) -> None:
+        del centred
+        weight = member.weight()
+        rows = weight.double().reshape(seen.rows.shape)
+        stay = round((1 - self.sparsity) * rows.numel())
+        large = stay - round(self.restored * stay)
+        kept = keep_largest(rows.abs(), 1 - large / rows.numel()) if large else torch.zeros_like(rows, dtype=torch.bool)
+        kept &= rows != 0
+        kept = bring_back(seen, rows, kept, stay)
+        set_masks(self, [member], [kept.reshape(weight.shape)])
+        rewrite(member, reconstruct(seen, rows, kept), kept)
+
+    def decide_bias(self, member: Member, target: Tensor, importance: Tensor) -> None:
+        """Never asked: biases are refused."""
+
+
+def energies(network: Network, densities: Mapping[str, float]) -> dict[str, float]:
+    """Picojoules for one input, by the name of the weight that a node multiplies by; densities: of its inputs."""
+    read = {node.name: node.inputs[1] for node in network.graph.nodes if len(node.inputs) > 1}
+    given = {node: densities[weight] for node, weight in read.items() if weight in densities}
+    estimate = Hierarchy().estimate(count(network, input_density=given))
+    spent: dict[str, float] = {}
+    for layer in estimate.layers:
+        if layer.name in read:
+            spent[read[layer.name]] = spent.get(read[layer.name], 0.0) + sum(layer.energy_pj.values())
+    return spent
+
+
+def bring_back(seen: Seen, rows: Tensor, kept: Tensor, stay: int) -> Tensor:
+    """`kept` and more, `stay` in all: those whose return, at their old value, lowers the squared output error most.
+
+    With the error's slope s = w₀ᵀ C − wᵀ G of the weights w that are there, weight j brings 2 w_j s_j − w_j² G_jj.
+    """
+    goal, power = wanted(seen), seen.gram.diagonal(dim1=1, dim2=2).unsqueeze(1)
+    for left in range(STEPS, 0, -1):
+        missing = stay - int(kept.sum())
+        if missing <= 0:
+            break
+        slope = goal - (rows * kept) @ seen.gram
+        gain = 2 * rows * slope - rows.square() * power
+        gain = torch.where(kept | (rows == 0), -torch.inf, gain).flatten()
+        take = min(-(-missing // left), int(torch.isfinite(gain).sum()))
+        best = gain.argsort(descending=True, stable=True)[:take]
+        kept = kept.flatten().index_fill(0, best, value=True).view(kept.shape)
+    return kept
