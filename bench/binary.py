@@ -4,7 +4,8 @@
 
 float32 is direct convolution, and the fastest of lissome's dense algorithms by its cost model, mostly Winograd's, which
 saves products; binary includes taking the signs of the float32 input. Rounds alternate; times are medians. gain:
-float32's time over the binary one's, for each of the two. A row's rate counts products and sums of ±1.
+float32's time over the binary one's, for each of the two. A row's rate counts products and sums of ±1; of limit: its
+share of what the loop of counting bits measures from registers alone.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ import numpy as np
 
 from lissome.graph.conv_shape import ConvShape
 from lissome.runtime import functional, kernels, layout
+from lissome.runtime.lower import bits
+from lissome.runtime.machine import peak_gflops
 from lissome.runtime.native import native
 
 #: channels and edge of the image: ResNet-18's four stages and VGG-16's widest layers
 LAYERS: Final = ((64, 56), (128, 28), (256, 14), (512, 7), (256, 56), (512, 28))
-VECTORS: Final = {"avx512_vpopcntdq": 2, "avx512": 1, "avx2": 1, "neon": 1, "scalar": 1}
 
 
 def binary(kernel: str, shape: ConvShape, isa: str) -> Callable[[], None]:
@@ -36,16 +38,15 @@ def binary(kernel: str, shape: ConvShape, isa: str) -> Callable[[], None]:
     x = layout.to_blocked(rng.standard_normal((shape.n, shape.c, shape.h, shape.w)).astype(np.float32), lanes)
     weight = rng.choice((-1, 1), shape.k * shape.depth).astype(np.int8)
     out = math.prod(layout.extents(shape.n, shape.k, shape.p, shape.q, lanes))
-    vectors = min(VECTORS[isa], -(-shape.k // lanes))
+    vectors = min(bits.VECTORS[isa], -(-shape.k // (lanes * bits.BLOCKS.get(isa, 1))))
     ones = np.ones(shape.k, np.float32)
     builder = native.Builder()
     source = builder.input(x.size, 0)
-    word = 16 if isa in ("avx2", "avx512") else 32  # channels (native/binary/bits.h)
-    bits = builder.arena(shape.n * -(-shape.c // word) * 4 * shape.h * shape.w, 0, 1)
+    signs = builder.arena(shape.n * -(-shape.c // bits.WORD.get(isa, 32)) * 4 * shape.h * shape.w, 0, 1)
     y = builder.output(out, 0)
-    builder.step(f"binarize_b1_{isa}", [source], [bits], (shape.n, shape.c, shape.h * shape.w))
+    builder.step(f"binarize_b1_{isa}", [source], [signs], (shape.n, shape.c, shape.h * shape.w))
     packed = native.pack_bits(kernel, weight, shape.values(), vectors, ones, ones * 0)
-    builder.step(kernel, [bits], [y], (*shape.values(), vectors), (), packed)
+    builder.step(kernel, [signs], [y], (*shape.values(), vectors), (), packed)
     program, flat, made = builder.build([1, 1]), x.reshape(-1), np.empty(out, np.float32)
     return lambda: program.run([flat], [made], None)
 
@@ -83,10 +84,24 @@ def main() -> None:
     rounds, seconds = (3, 0.01) if arguments.quick else (15, 0.04)
     known = {name for name, *_ in native.kernels()}
     rows = []
-    head = ("isa", "layer", "direct", "fastest", "algorithm", "binary", "ternary", "gain", "of fastest", "Gop/s")
+    head = (
+        "isa",
+        "layer",
+        "direct",
+        "fastest",
+        "algorithm",
+        "binary",
+        "ternary",
+        "gain",
+        "of fastest",
+        "Gop/s",
+        "of limit",
+    )
     print("".join(f"{word:>13}" for word in head))
     for isa in arguments.isas or kernels.instruction_sets():
         best = next((e for e in kernels.EXTENSIONS if f"conv_b1_binary_{e}" in known and e.startswith(f"{isa}_")), isa)
+        limit = native.measure_sign_products(best, 1, 0.05 if arguments.quick else 0.3)
+        print(f"{best}: {2 * limit / 1e9:,.0f} Gop/s of signs at most, {peak_gflops(1, isa):,.0f} GFLOP/s of float32")
         for channels, edge in LAYERS:
             shape = ConvShape(1, channels, edge, edge, channels, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1)
             algorithm, fastest = dense(shape, isa, None)
@@ -94,12 +109,17 @@ def main() -> None:
                 kind: binary(f"conv_b1_{kind}_{best}", shape, best) for kind in ("binary", "ternary")
             }
             found = measure(runs, rounds, seconds)
-            rows.append({"isa": best, "channels": channels, "edge": edge, "algorithm": algorithm} | found)
+            rows.append(
+                {"isa": best, "channels": channels, "edge": edge, "algorithm": algorithm, "limit": limit} | found
+            )
             us = {kind: f"{1e6 * time:.0f} us" for kind, time in found.items()}
             gains = [f"{found[kind] / found['binary']:.1f}" for kind in ("direct", "fastest")]
-            rate = f"{2 * shape.macs / found['binary'] / 1e9:.0f}"
+            rate = shape.macs / found["binary"]
             cells = isa, f"{channels} x {edge}", us["direct"], us["fastest"], algorithm, us["binary"], us["ternary"]
-            print("".join(f"{cell:>13}" for cell in (*cells, *gains, rate)), flush=True)
+            print(
+                "".join(f"{cell:>13}" for cell in (*cells, *gains, f"{2 * rate / 1e9:.0f}", f"{rate / limit:.0%}")),
+                flush=True,
+            )
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 

@@ -31,8 +31,8 @@ static void run(const Call& call, int64_t begin, int64_t end, int) {
                 bits |= signs(load(x + (part * e.inner + i) * kLanes)) << (part * kLanes);
             }
             bits &= kept;
-            if constexpr (kWordChannels == 16) {  // four bits a byte
-                bits = (bits & 15) | (bits & 0xf0) << 4 | (bits & 0xf00) << 8 | (bits & 0xf000) << 12;
+            if constexpr (kWordChannels == 16) {  // four bits a byte, sixteen times that
+                bits = (bits & 15) << 4 | (bits & 0xf0) << 8 | (bits & 0xf00) << 12 | (bits & 0xf000) << 16;
             }
             __builtin_memcpy(y + i * 4, &bits, sizeof bits);
         }

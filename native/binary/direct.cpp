@@ -1,6 +1,6 @@
 // conv_b1_binary, conv_b1_ternary: convolution of inputs of ±1, given as bits (binary/binarize.cpp), with weights of
-// ±1, or of −1, 0 and 1 as two planes of bits, sign and mask; any stride, padding and dilation, one group, at most 63
-// taps. Padding is 0. Rastegari et al., "XNOR-Net" (ECCV 2016), section 3.3:
+// ±1, or of −1, 0 and 1 as two planes of bits, sign and mask; any stride, padding and dilation, one group. Padding is
+// 0. Rastegari et al., "XNOR-Net" (ECCV 2016), section 3.3:
 //
 //   sum[k][p][q] = Σ mask − 2 · Σ popcount((x xor sign) and mask)
 //   y = scale[k] · sum + bias[k], then the activation
@@ -30,39 +30,22 @@ struct Window {
 
 template <int P, int V, bool kTernary>
 static void differing(const Window& over, const uint8_t* x, const int8_t* w, Int* found) {
-    Int sums[P][V] = {};
-    const int64_t at_once = kCountable / (over.rows * over.columns);
-    for (int64_t first = 0; first < over.words; first += at_once) {
-        Int counted[P][V] = {};
-        for (int64_t b = first; b < least(over.words, first + at_once); ++b) {
-            for (int64_t r = 0; r < over.rows; ++r) {
-                const uint8_t* at = x + b * over.x_word + r * over.x_row;
-                for (int64_t s = 0; s < over.columns; ++s, at += over.x_column) {
-                    LISSOME_UNROLL
-                    for (int i = 0; i < P; ++i) {
-                        const Int input = load_word(at + i * over.x_pixel);
-                        LISSOME_UNROLL
-                        for (int j = 0; j < V; ++j) {
-                            Int bits = input ^ load_words(w + j * kWordBytes);
-                            if constexpr (kTernary) {
-                                bits &= load_words(w + (V + j) * kWordBytes);
-                            }
-                            counted[i][j] = count(counted[i][j], bits);
-                        }
-                    }
-                    w += (kTernary ? 2 : 1) * V * kWordBytes;
+    Counts<P, V, kTernary> counts;
+    int64_t room = kCountable;
+    for (int64_t b = 0; b < over.words; ++b) {
+        for (int64_t r = 0; r < over.rows; ++r) {
+            const uint8_t* at = x + b * over.x_word + r * over.x_row;
+            for (int64_t s = 0; s < over.columns; ++s, at += over.x_column) {
+                counts.word(at, over.x_pixel, w);
+                w += (kTernary ? 2 : 1) * V * kWordBytes;
+                if (--room == 0) {
+                    counts.flush();
+                    room = kCountable;
                 }
             }
         }
-        LISSOME_UNROLL
-        for (int i = 0; i < P * V; ++i) {
-            sums[i / V][i % V] = summed(sums[i / V][i % V], counted[i / V][i % V]);
-        }
     }
-    LISSOME_UNROLL
-    for (int i = 0; i < P * V; ++i) {
-        found[i] = sums[i / V][i % V];
-    }
+    counts.finish(found);
 }
 
 using Differing = void (*)(const Window& over, const uint8_t* x, const int8_t* w, Int* found);
@@ -83,22 +66,24 @@ static constexpr BlockTable make_table() {
     return table;
 }
 template <bool kTernary>
-static constexpr BlockTable kTables[kMaxVectors] = {make_table<1, kTernary>(), make_table<2, kTernary>(),
+static constexpr BlockTable kBlocks[kMaxVectors] = {make_table<1, kTernary>(), make_table<2, kTernary>(),
                                                     make_table<3, kTernary>(), make_table<4, kTernary>()};
 
 struct Layer {
     ConvShape s;  // of the frame
     Window window;
-    int64_t vectors, panels, rows, tiles;
+    int64_t blocks, vectors, panels, rows,
+        tiles;  // blocks and vectors: of outputs, as they lie and as they are counted
 };
 
 static Layer layer_of(const Shape& shape) {
     Layer l;
     const ConvShape& s = l.s = frame_of(shape.conv);
-    l.vectors = ceil_div(s.k, kLanes);
+    l.blocks = ceil_div(s.k, kLanes);
+    l.vectors = ceil_div(l.blocks, kEach);
     l.panels = ceil_div(l.vectors, shape.codes.vectors);
     const int64_t words = ceil_div(s.c, kWordChannels);
-    l.rows = least(s.p, ceil_div(kTaskWork, s.q * s.r * s.s * words * shape.codes.vectors * kLanes));
+    l.rows = least(s.p, ceil_div(kTaskWork, s.q * s.r * s.s * words * shape.codes.vectors * kEach * kLanes));
     l.tiles = ceil_div(s.p, l.rows);
     l.window = {words, s.r, s.s, s.h * s.w * 4, s.dilation_h * s.w * 4, s.dilation_w * 4, s.stride_w * 4};
     return l;
@@ -106,7 +91,7 @@ static Layer layer_of(const Shape& shape) {
 
 // A strip of one output row of a panel.
 struct Piece {
-    int64_t p, q, count, vector, vectors;
+    int64_t p, q, count, vector, vectors, block, blocks;
     Range inner;  // outputs of the row whose windows lie in the image
 };
 
@@ -128,13 +113,13 @@ static Int outside(const Call& call, const Piece& piece, int64_t q, int64_t vect
 }
 
 static void finish(const Call& call, const Piece& piece, const Int* found, float* y, int64_t plane) {
-    for (int64_t j = 0; j < piece.vectors; ++j) {
-        const int64_t vector = piece.vector + j;
+    for (int64_t j = 0; j < piece.blocks; ++j) {
+        const int64_t vector = piece.block + j;
         const Int most = load_words(call.weights.offset + vector * kLanes);
         const Vec scale = load(call.weights.scale + vector * kLanes);
         const Vec bias = load(call.weights.scale + (ceil_div(call.shape->conv.k, kLanes) + vector) * kLanes);
         for (int64_t i = 0; i < piece.count; ++i) {
-            const Int differing_bits = found[i * piece.vectors + j];
+            const Int differing_bits = found[i * piece.vectors * kEach + j];
             Int sum = most - differing_bits - differing_bits;
             if (piece.q + i < piece.inner.begin || piece.q + i >= piece.inner.end) {
                 sum += outside(call, piece, piece.q + i, vector);
@@ -157,13 +142,15 @@ static void run(const Call& call, int64_t begin, int64_t end, int) {
         framed(*call.shape) ? call.workspace : reinterpret_cast<const std::byte*>(call.in[0]));
     const int64_t plane = s.p * s.q * kLanes;
     const int64_t vector_bytes = l.window.words * s.r * s.s * kWordBytes * (kTernary ? 2 : 1);
-    Int found[kPixels[1] * kMaxVectors];
+    Int found[kPixels[1] * kMaxVectors * kEach];
     for (int64_t task = begin; task < end; ++task) {
         const int64_t tile = task % l.tiles, panel = task / l.tiles % l.panels, image = task / l.tiles / l.panels;
         Piece piece;
         piece.vector = panel * call.shape->codes.vectors;
         piece.vectors = least(call.shape->codes.vectors, l.vectors - piece.vector);
-        const BlockTable& table = kTables<kTernary>[piece.vectors - 1];
+        piece.block = piece.vector * kEach;
+        piece.blocks = least(piece.vectors * kEach, l.blocks - piece.block);
+        const BlockTable& table = kBlocks<kTernary>[piece.vectors - 1];
         const int64_t pieces = ceil_div(s.q, kPixels[piece.vectors]);
         for (piece.p = tile * l.rows; piece.p < least(s.p, (tile + 1) * l.rows); ++piece.p) {
             const ConvShape& of = call.shape->conv;
@@ -179,19 +166,13 @@ static void run(const Call& call, int64_t begin, int64_t end, int) {
                 table.of[piece.count](l.window, row + piece.q * s.stride_w * 4,
                                       call.weights.bytes + piece.vector * vector_bytes, found);
                 finish(call, piece, found,
-                       call.out[0] + (image * l.vectors + piece.vector) * plane + (piece.p * s.q + piece.q) * kLanes,
+                       call.out[0] + (image * l.blocks + piece.block) * plane + (piece.p * s.q + piece.q) * kLanes,
                        plane);
             }
         }
     }
 }
 
-// Filters whose taps can be counted in bytes.
-static bool supports(const Shape& shape) {
-    return shape.conv.groups == 1 && shape.conv.r * shape.conv.s <= kCountable;
-}
-
-// Words are blocks of four bytes: the same shape, a channel a byte.
 static Shape in_bytes(const Shape& shape) {
     Shape made = shape;
     made.conv.c = ceil_div(shape.conv.c, kWordChannels) * 4;
@@ -223,7 +204,7 @@ static constexpr Kernel conv_kernel(const char* name) {
             4,
             kLanes,
             false,
-            supports,
+            nullptr,
             kTernary ? 2 : 1,
             false,
             1,

@@ -16,20 +16,22 @@
 
 namespace lissome {
 
-namespace scalar {
-extern const PeakLoops peak_loops;
-}
+#define LISSOME_PEAK(isa)              \
+    namespace isa {                    \
+    extern const PeakLoops peak_loops; \
+    extern const PeakBits peak_bits;   \
+    }
+LISSOME_PEAK(scalar)
 #if LISSOME_HAVE_neon
-namespace neon {
-extern const PeakLoops peak_loops;
-}
+LISSOME_PEAK(neon)
 #endif
 #if LISSOME_HAVE_avx2
-namespace avx2 {
-extern const PeakLoops peak_loops;
-}
-namespace avx512 {
-extern const PeakLoops peak_loops;
+LISSOME_PEAK(avx2)
+LISSOME_PEAK(avx512)
+#endif
+#if LISSOME_HAVE_avx512_vpopcntdq
+namespace avx512_vpopcntdq {
+extern const PeakBits peak_bits;
 }
 #endif
 
@@ -38,21 +40,31 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using Body = std::function<void(int64_t rounds, int thread)>;  // noexcept in fact
 
-const PeakLoops& loops_of(Isa isa) {
+// The loops of an instruction set; what extends one takes its loops of numbers.
+struct Loops {
+    const PeakLoops* numbers;
+    const PeakBits* bits;
+};
+
+Loops loops_of(Isa isa) {
     if (isa_runs(isa)) {
         switch (isa) {
 #if LISSOME_HAVE_neon
             case Isa::neon:
-                return neon::peak_loops;
+                return {&neon::peak_loops, &neon::peak_bits};
 #endif
 #if LISSOME_HAVE_avx2
             case Isa::avx2:
-                return avx2::peak_loops;
+                return {&avx2::peak_loops, &avx2::peak_bits};
             case Isa::avx512:
-                return avx512::peak_loops;
+                return {&avx512::peak_loops, &avx512::peak_bits};
+#endif
+#if LISSOME_HAVE_avx512_vpopcntdq
+            case Isa::avx512_vpopcntdq:
+                return {&avx512::peak_loops, &avx512_vpopcntdq::peak_bits};
 #endif
             case Isa::scalar:
-                return scalar::peak_loops;
+                return {&scalar::peak_loops, &scalar::peak_bits};
             default:
                 break;
         }
@@ -112,7 +124,7 @@ double best_rate(int threads, double seconds, const Body& body) {
 }  // namespace
 
 double measure_multiply_adds(Isa isa, int threads, double seconds) {
-    const PeakLoops& loops = loops_of(isa);
+    const PeakLoops& loops = *loops_of(isa).numbers;
     const Body body = [&](int64_t rounds, int) {
         float sink = 0.0f;
         loops.multiply_add(rounds, &sink);
@@ -122,8 +134,19 @@ double measure_multiply_adds(Isa isa, int threads, double seconds) {
     return best_rate(threads, seconds, body) * static_cast<double>(loops.flops_per_round);
 }
 
+double measure_sign_products(Isa isa, int threads, double seconds) {
+    const PeakBits& loops = *loops_of(isa).bits;
+    const Body body = [&](int64_t rounds, int) {
+        float sink = 1.0f;
+        loops.differing(rounds, &sink);
+        const volatile float kept = sink;
+        static_cast<void>(kept);
+    };
+    return best_rate(threads, seconds, body) * static_cast<double>(loops.products_per_round);
+}
+
 double measure_read(Isa isa, int threads, int64_t bytes, double seconds) {
-    const PeakLoops& loops = loops_of(isa);
+    const PeakLoops& loops = *loops_of(isa).numbers;
     if (bytes < 1024 || bytes > int64_t{4} << 30 || threads < 1 || threads > kMaxThreads) {
         throw std::invalid_argument("reading is measured over 1 KiB to 4 GiB a thread");
     }

@@ -89,7 +89,8 @@ def shapes(draw):
 @settings(max_examples=40, deadline=None)
 @given(shapes(), st.integers(0, 2**31), st.integers(1, 4), st.sampled_from(["none", "relu"]))
 @example(ConvShape(1, 300, 1, 1, 130, 1, 1), 0, 2, "none")  # a linear layer
-@example(ConvShape(1, 64, 3, 40, 20, 3, 21, 1, 1, 1, 1, 1, 1, 10, 1, 10), 0, 1, "none")  # bytes count to their end
+@example(ConvShape(1, 64, 3, 40, 20, 3, 21, 1, 1, 1, 1, 1, 1, 10, 1, 10), 0, 1, "none")  # many taps
+@example(ConvShape(1, 8000, 1, 2, 3, 1, 1), 0, 1, "none")  # sums beyond 16 bits' part
 def test_any_shape(kernel, shape, seed, vectors, activation):
     """Sums of ±1 and of weights of ±1 or −1, 0 and 1 are exact, padding is 0, scale and bias are rounded once each."""
     check(kernel, shape, seed, vectors, activation)

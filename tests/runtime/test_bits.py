@@ -138,12 +138,12 @@ def test_scale_factors_of_the_input():
 
 
 @pytest.mark.usefixtures("always")
-@pytest.mark.parametrize("case", ["two scales", "groups", "wide", "bias", "unequal", "beta", "reads numbers"])
+@pytest.mark.parametrize("case", ["two scales", "groups", "bias", "unequal", "beta", "reads numbers"])
 def test_what_bits_cannot_do_runs_on_numbers(case):
-    """Filters of several magnitudes, groups, large windows, other factors: float32, the same meaning; and signs that
+    """Filters of several magnitudes, groups, other factors: float32, the same meaning; and signs that
     something else reads are numbers there, too.
     """
-    m = Binary(3, (6, 5, 70) if case != "beta" else (6,))
+    m = Binary(3, (6, 5, 7) if case != "beta" else (6,))
     s = m.signs("x")
     if case == "two scales":
         y = m.node("Conv", s, m.parameter("w", m.rng.choice([-1, 1, 2], (4, 6, 1, 1))))
@@ -152,8 +152,6 @@ def test_what_bits_cannot_do_runs_on_numbers(case):
         y = m.node("Conv", s, m.node("DequantizeLinear", codes, m.parameter("scale", np.ones(4)), axis=0, dtype="int8"))
     elif case == "groups":
         y = m.node("Conv", s, m.weight((4, 3, 3, 3)), group=2)
-    elif case == "wide":
-        y = m.node("Conv", s, m.weight((4, 6, 1, 64)))
     elif case == "bias":
         flat = m.node("ReduceMax", s, axes=(0, 2, 3), keepdims=0)
         y = m.node("Add", m.node("Conv", s, m.weight((6, 6, 1, 1))), m.node("Reshape", flat, shape=(1, 6, 1, 1)))

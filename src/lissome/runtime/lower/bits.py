@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from lissome.runtime.plan import Planner
 
 #: vectors of outputs in a panel, the fastest by bench/binary.py
-VECTORS: Final = {"avx512_vpopcntdq": 2, "avx512": 1, "avx2": 1, "neon": 1, "scalar": 1}
+VECTORS: Final = {"avx512_vpopcntdq": 2, "avx512": 2, "avx2": 2, "neon": 1, "scalar": 1}
 #: channels in a word of bits (native/binary/bits.h), where they are not 32
-HALVES: Final = {"avx512": 16, "avx2": 16}
+WORD: Final = {"avx512": 16, "avx2": 16}
+BLOCKS: Final = {"avx512": 4, "avx2": 4}  # of outputs in such a vector, where it is not one
 #: products of ±1 in the time of one multiply-add of numbers, both in 3×3 layers (bench/binary.py, AMD Zen 4)
-GAIN: Final = {"avx512_vpopcntdq": 16.0, "avx512": 8.0, "avx2": 7.0, "neon": 1.0, "scalar": 1.0}
-TERNARY: Final = 1.3  # times as long
-MOST_TAPS: Final = 63
+GAIN: Final = {"avx512_vpopcntdq": 16.0, "avx512": 8.0, "avx2": 8.0, "neon": 1.0, "scalar": 1.0}
+TERNARY: Final = {"avx512": 1.8, "avx2": 1.8}  # times as long, where it is not 1.2 times
 SIGNS: Final = 3.0  # multiply-adds in the time that takes a vector's signs
 
 
@@ -97,7 +97,7 @@ def _layer(planner: Planner, node: Node, x: str) -> bool:
         scale, bias, nodes, made = scale * factor, bias * factor + shift, (node, after), after.outputs[0]
         planner.done.add(made)
     lanes, kernel = kernels.lanes(planner.isa), f"conv_b1_{found.kind}_{isa}"
-    vectors = min(VECTORS[isa], -(-shape.k // lanes))
+    vectors = min(VECTORS[isa], -(-shape.k // (lanes * BLOCKS.get(isa, 1))))
     values, floats = replace(shape, n=1).values(), (scale.astype(np.float32), bias.astype(np.float32))
     packed = planner.packed(
         (node.inputs[1], made, kernel, values, vectors),
@@ -114,7 +114,7 @@ def _bits(planner: Planner, x: str, isa: str) -> str:
     if (x, 0) not in planner.relaid:
         shape, laid = planner.shape(x), planner.in_layout(x, kernels.lanes(planner.isa))
         area = int(np.prod(shape[2:]))
-        made = planner.fresh(x, shape[0] * -(-shape[1] // HALVES.get(isa, 32)) * 4 * area)
+        made = planner.fresh(x, shape[0] * -(-shape[1] // WORD.get(isa, 32)) * 4 * area)
         planner.memory.narrow.add(made)
         planner.relaid[x, 0] = made
         ints, why = (shape[0], shape[1], area), "the signs of numbers, as bits"
@@ -127,7 +127,7 @@ def _shape(planner: Planner, node: Node) -> ConvShape | None:
     x, weight = planner.shape(node.inputs[0]), planner.shape(node.inputs[1])
     if node.op == "Conv":
         shape = shapes.conv_shape(node, x, weight)
-        return shape if shape.groups == 1 and shape.r * shape.s <= MOST_TAPS else None
+        return shape if shape.groups == 1 else None
     plain = not attributes.flag(node, "transA") and all(attributes.real(node, n, 1.0) == 1 for n in ("alpha", "beta"))
     (m, k), n = x, planner.shape(node.outputs[0])[1]
     return ConvShape(m, k, 1, 1, n, 1, 1) if plain else None
@@ -136,7 +136,7 @@ def _shape(planner: Planner, node: Node) -> ConvShape | None:
 def _why(planner: Planner, node: Node, shape: ConvShape, kind: str, isa: str) -> str:
     """Why bits are the fastest; empty where they are not, by the model."""
     layer = Layer(shape, 1.0, planner.isa, planner.prepared.measured)
-    own = shape.macs / layer.lanes / GAIN[isa] * (TERNARY if kind == "ternary" else 1.0)
+    own = shape.macs / layer.lanes / GAIN[isa] * (TERNARY.get(isa, 1.2) if kind == "ternary" else 1.0)
     own += SIGNS * shape.n * shape.c * shape.h * shape.w / layer.lanes
     name, least = "dense", shape.macs / layer.lanes
     if node.op == "Conv":
