@@ -24,7 +24,7 @@ def bits_of(tensor):
 def test_every_public_method_is_among_the_chains():
     """A new method must be added to tests/compress/methods.py: what the packages offer is what is tested."""
     offered = {getattr(package, name) for package in (prune, quantize, share, binarize) for name in package.__all__}
-    methods = {each for each in offered if issubclass(each, Method)}  # quantize.PostTraining is for whole networks
+    methods = {each for each in offered if issubclass(each, Method)}
     assert {type(method) for chain in CHAINS for method in chain} == methods
 
 

@@ -9,7 +9,7 @@ import lissome as ls
 from lissome.compress.apply import coded_parameters
 from lissome.compress.calibrate import calibrate_
 from lissome.compress.prune import Magnitude
-from lissome.compress.quantize import RateDistortion, rate_distortion
+from lissome.compress.quantize import RateDistortion, moments
 from lissome.compress.quantize.rate_distortion import TOP, significant
 from lissome.errors import RecipeError
 from lissome.weights import Sparse
@@ -199,7 +199,7 @@ def test_few_samples_do_not_overfit(monkeypatch):
         wanted = model(others).detach()
         with monkeypatch.context() as patch:
             if not doubted:
-                patch.setattr(rate_distortion, "doubt", lambda *_: 0.0)
+                patch.setattr(moments, "doubt", lambda *_: 0.0)
             compressed(model, 1e-7, torch.randn(60, 200))
         found.append(divergence(model, wanted, others))
     assert found[1] < 0.8 * found[0]

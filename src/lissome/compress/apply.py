@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from lissome.compress import around
 from lissome.compress.inform import inform
 from lissome.compress.method import Member, Method, Parametrization, entering, refuse
 from lissome.compress.observe import Inputs
@@ -95,6 +96,7 @@ def _register(module: nn.Module, built: Sequence[tuple[Target, Parametrization]]
             parametrization.group += first
             for owner, name in target.owners:
                 _separate(owner)
+                _hang(owner, parametrization)
                 parametrize.register_parametrization(owner, name, parametrization)
         added = [members for group, members in groups(module) if group >= first]
         inform(module, lambda: baked_copy(module, share=True), added, inputs)
@@ -171,6 +173,7 @@ def uncompress_(module: nn.Module) -> None:
                 _strip(owner, name, leave_parametrized=False)
             else:
                 for index in reversed(own):
+                    _unhang(owner, chain[index])
                     del chain[index]
 
 
@@ -336,8 +339,10 @@ def _chain_lengths(owner: nn.Module) -> Iterator[tuple[str, int]]:
 
 
 def _strip(owner: nn.Module, name: str, *, leave_parametrized: bool) -> None:
-    """Remove the whole chain from one parameter."""
+    """Remove the whole chain from one parameter. What hangs around the layer stays as it is now, or goes with it."""
     _separate(owner)
+    if name == "weight":
+        around.fix(owner) if leave_parametrized else around.unhang(owner)
     parametrize.remove_parametrizations(owner, name, leave_parametrized=leave_parametrized)
 
 
@@ -362,4 +367,20 @@ def _cut_chain(owner: nn.Module, name: str, length: int) -> None:
         return
     chain = _chain(owner, name)
     while len(chain) > length:
+        _unhang(owner, chain[len(chain) - 1])
         del chain[len(chain) - 1]
+
+
+def _hang(owner: nn.Module, parametrization: Parametrization) -> None:
+    """Hang what a method does around its layer onto that."""
+    if parametrization.around is None:
+        return
+    if not isinstance(owner, around.LAYERS):
+        found = f"it is the weight of a {type(owner).__name__}, and the method works on a layer's inputs too"
+        raise refuse(parametrization.method, parametrization.where, found, "Only convolutions and linear layers fit")
+    around.hang(owner, parametrization.around)
+
+
+def _unhang(owner: nn.Module, parametrization: nn.Module) -> None:
+    if isinstance(parametrization, Parametrization) and parametrization.around is not None:
+        around.unhang(owner, parametrization.around)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from lissome.compress.apply import baked_copy, groups
+from lissome.compress.around import Around
 from lissome.compress.calibrated import Calibrated, Seen
 from lissome.compress.importance import importance
 from lissome.compress.layers import Layer, call
@@ -110,11 +111,15 @@ class _Walk:
         self.original = _constants(exported) | _constants(original)
         self.current = self.original | _constants(baked_copy(model))
         self.changed = {name for name, value in self.current.items() if not torch.equal(value, self.original[name])}
+        self.inputs: dict[fx.Node, tuple[fx.Node, Around]] = {}  # those whose inputs a method changes
         self.layers: dict[fx.Node, Layer] = {}  # those that are the first to read a weight or bias to decide
         decided: set[int] = set()
         for node in self.graph.nodes:
             layer = Layer.of(node, self.original)
             if layer is not None and layer.weight in members:
+                around = members[layer.weight].parametrization.around
+                if around is not None:
+                    self.inputs[node] = layer.input, around
                 own = {id(members[name].parametrization) for name in (layer.weight, layer.bias) if name in members}
                 if not own <= decided:
                     self.layers[node] = layer
@@ -130,9 +135,26 @@ class _Walk:
     def run(self) -> None:
         with torch.enable_grad():
             costs = importance(self.graph, self.original, list(self.layers.values()), self.batches)
+        self._weigh(costs)
         for now in self._rounds():
             for node, pairs in self._values(now):
-                self._decide(self.layers[node], self._seen(self.layers[node], pairs, costs[node]))
+                self._decide(node, pairs, costs[node])
+
+    def _weigh(self, costs: Mapping[fx.Node, Tensor]) -> None:
+        """Show methods that choose for several layers together what the original network has."""
+        waiting = [node for node, layer in self.layers.items() if self.members[layer.weight].parametrization.method.weighs]
+        weighed: dict[int, list[tuple[Member, Mapping[int, float]]]] = {}
+        known: set[int] = set()
+        for node, pairs in self._values(waiting) if waiting else ():
+            member = self.members[self.layers[node].weight]
+            part = member.parametrization
+            if id(part) not in known:
+                known.add(id(part))
+                alone = [(original, original) for original, _ in pairs]
+                seen = self._seen(self.layers[node], alone, costs[node])
+                weighed.setdefault(part.group, []).append((member, part.method.weigh(member, seen)))
+        for some in weighed.values():
+            some[0][0].parametrization.method.assign(some)
 
     def _rounds(self) -> list[list[fx.Node]]:
         """The layers that one pass decides: all of them, or, of a method with an order of its own, one at a time."""
@@ -188,7 +210,13 @@ class _Walk:
             str(read.target) in self.changed if read.op == "get_attr" else values[read][i][0] is not values[read][i][1]
             for read in node.all_input_nodes
         ):
-            return original, call(node, lambda read: values[read][i][1], self.current)
+            read_from, around = self.inputs.get(node, (None, None))
+
+            def current(read: fx.Node) -> Any:
+                x = values[read][i][1]
+                return around(x) if around is not None and read is read_from else x
+
+            return original, call(node, current, self.current)
         return original, original
 
     def _seen(self, layer: Layer, pairs: list[tuple[Tensor, Tensor]], costs: Tensor) -> Seen:
@@ -205,9 +233,17 @@ class _Walk:
         gram, cross, mean, reference_mean, power = (each / samples for each in sums)
         return Seen(self.original[layer.weight], gram, cross, mean, reference_mean, power, costs, images, samples)
 
-    def _decide(self, layer: Layer, seen: Seen) -> None:
+    def _decide(self, node: fx.Node, pairs: list[tuple[Tensor, Tensor]], costs: Tensor) -> None:
+        layer = self.layers[node]
         weight, bias = self.members[layer.weight], self.members.get(layer.bias)
-        if id(weight.parametrization) not in self.done:
+        fresh = id(weight.parametrization) not in self.done
+        if fresh:
+            weight.parametrization.method.see(weight, [current for _, current in pairs])
+        if node in self.inputs:
+            around = self.inputs[node][1]
+            pairs = [(original, around(current)) for original, current in pairs]
+        seen = self._seen(layer, pairs, costs)
+        if fresh:
             weight.parametrization.method.decide(weight, seen, centred=bias is not None)
             self._take(weight)
         if bias is not None and id(bias.parametrization) not in self.done:

@@ -49,6 +49,21 @@ class Seen:
 class Calibrated(Method):
     """A method that sleeps until `calibrate_` shows it what its layer sees."""
 
+    @property
+    def weighs(self) -> bool:
+        """Whether `weigh` and `assign` are to be called before anything is decided."""
+        return False
+
+    def weigh(self, member: Member, seen: Seen) -> Mapping[int, float]:
+        """What each choice that a layer has would cost, in nats an image, from what it sees in the original network."""
+        raise NotImplementedError
+
+    def assign(self, weighed: Sequence[tuple[Member, Mapping[int, float]]]) -> None:
+        """Choose for all layers under one rule together."""
+
+    def see(self, member: Member, inputs: Sequence[Tensor]) -> None:
+        """Look at the inputs of a layer as the compressed network has them, batch by batch, before `decide`."""
+
     @abstractmethod
     def decide(self, member: Member, seen: Seen, *, centred: bool) -> None:
         """Decide a layer's weight. centred: a calibrated bias follows, which takes up any constant error."""

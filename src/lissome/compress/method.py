@@ -17,18 +17,23 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from lissome.compress.around import Around
 from lissome.errors import RecipeError
 from lissome.weights import CodedWeight
 
 
 class Parametrization(nn.Module, ABC):
-    """One method at work on one weight. `where` names the weight in messages; `group` ties weights ruled together."""
+    """One method at work on one weight. `where` names the weight in messages; `group` ties weights ruled together.
+
+    around: what is done to the inputs or outputs of the layer that the weight is of, if anything.
+    """
 
     def __init__(self, method: Method, where: str) -> None:
         super().__init__()
         self.method = method
         self.where = where
         self.group = 0
+        self.around: Around | None = None
 
     @abstractmethod
     def forward(self, weight: Tensor) -> Tensor:

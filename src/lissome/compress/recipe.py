@@ -36,6 +36,7 @@ from lissome.errors import RecipeError
 #: families of methods; the public names of package lissome.compress.<family> are its methods
 FAMILIES: Final = ("factorize", "prune", "share", "quantize", "binarize")
 SCHEDULES: Final = ("one-shot", "iterative", "cubic")
+PREPARATIONS: Final = ("", "fold", "equalise")
 
 
 @dataclass(frozen=True)
@@ -74,12 +75,16 @@ class Stage(Fit):
     settle: "" (train as it is: the dense network first, or a last fine-tuning), or a family: "factorize", "prune",
     "share", "quantize". Calibrated methods see the first 500 training images, without their labels. Layers are replaced
     where the first stage that settles begins.
+    prepare: what is done to the network before any method goes onto it, where the first stage that settles begins: ""
+    (nothing), "fold" (batch norms into the layers before them) or "equalise" (that, and the ranges of channels made
+    equal, as quantization after training likes them).
     schedule: "one-shot" (full strength, then train), "iterative" (`rounds` times: a step of strength, then
     train, with a learning rate that starts anew) or
     "cubic" (Zhu and Gupta 2017: strength rises as 1 − (1 − t)³ over the first `ramp` share of the steps, then holds).
     """
 
     settle: str = ""
+    prepare: str = ""
     schedule: str = "one-shot"
     rounds: int = 1
     ramp: float = 0.7
@@ -87,6 +92,8 @@ class Stage(Fit):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._check(self.settle in ("", *FAMILIES), f"settle is one of {', '.join(FAMILIES)}, or empty")
+        self._check(self.prepare in PREPARATIONS, "prepare is fold or equalise, or empty")
+        self._check(not self.prepare or bool(self.settle), "a stage that settles nothing has nothing to prepare for")
         self._check(self.schedule in SCHEDULES, f"schedule is one of {', '.join(SCHEDULES)}")
         self._check(self.schedule == "one-shot" or self.settle == "prune", "only pruning has a gradual schedule")
         self._check(self.rounds >= 1, "rounds is 1 or more")
@@ -159,6 +166,8 @@ class Recipe:
                 raise RecipeError(f"{where}: {stage!r} is not a Stage")
             if stage.settle:
                 settled.append(FAMILIES.index(stage.settle))
+                if stage.prepare and len(settled) > 1:
+                    raise RecipeError(f"{where} prepares the network, but only the first stage that settles can")
                 if stage.settle not in known:
                     raise RecipeError(f"{where} settles {stage.settle!r}, but no rule has a method of that family")
                 if settled != sorted(set(settled)):

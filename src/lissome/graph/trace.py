@@ -28,6 +28,8 @@ from lissome.graph.ir import Extent, Graph, Node, TensorSpec
 from lissome.graph.passes import remove_dead
 
 _WEIGHTS: Final = (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR)
+#: operators that read parameters and are not what a layer is named for
+UNWEIGHTED: Final = ("DequantizeLinear", "Mul", "QuantizeLinear")
 _TORCH: Final = str(Path(torch.__file__).parent)
 _FRAME: Final = re.compile(r'File "(?P<file>.+)", line (?P<line>\d+), in .*\n\s*(?P<code>.*)')
 
@@ -266,7 +268,7 @@ class _Translation:
             before = len(self.nodes)
             inputs = tuple(self._enter(each, node, inner=True) for each in made.inputs)
             # Of the nodes that a layer becomes, the one with its weights has its name.
-            weighted = any(name in self.values for name in inputs) and made.op != "Mul"
+            weighted = any(name in self.values for name in inputs) and made.op not in UNWEIGHTED
             alone = not inner and len(self.nodes) == before
             name = self._fresh((_leaf(node) if weighted or alone else "") or made.op.lower())
             outputs = (name, *(self._fresh(f"{name}.{i}") for i in range(1, made.outputs)))

@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from lissome import models
 from lissome.compress.apply import baked_copy, compress_, groups, plan, structures
 from lissome.compress.calibrate import Calibrated, calibrate_
+from lissome.compress.equalise import equalise_
+from lissome.compress.fold import fold_batch_norms_
 from lissome.compress.inform import Informed
 from lissome.compress.recipe import Fit, Recipe, Stage
 from lissome.compress.schedule import Cubic, Iterative, Schedule
@@ -247,6 +249,7 @@ class _State:
         elif path is not None:
             checkpoint.save(path, self.model.state_dict(), {"identity": self.identity})
         self.reference = baked_copy(self.model).eval()
+        self._prepare()
         inputs = None
         if structures(self.model, self.recipe) or _looks(self.model, self.recipe):
             shown = np.arange(min(CALIBRATION, len(self.split)))
@@ -254,6 +257,15 @@ class _State:
         compress_(self.model, self.recipe, inputs=inputs)
         for _, members in groups(self.model):
             members[0].parametrization.method.settle(members, 0.0)
+
+    def _prepare(self) -> None:
+        """What the first stage that settles wants done to the network before methods go onto it."""
+        how = next((stage.prepare for stage in self.recipe.stages if stage.settle), "")
+        example = torch.from_numpy(self.split.take(np.arange(1)).inputs())
+        if how:
+            fold_batch_norms_(self.model, example)
+        if how == "equalise":
+            equalise_(self.model, example)
 
     def _load_model(self) -> None:
         prefix = "model."

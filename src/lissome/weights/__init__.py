@@ -3,6 +3,7 @@
 from lissome.weights.codebook import Codebook
 from lissome.weights.coded import CodedWeight
 from lissome.weights.dense import Dense
+from lissome.weights.scaled import Scaled
 from lissome.weights.sparse import Sparse
 
-__all__ = ["Codebook", "CodedWeight", "Dense", "Sparse"]
+__all__ = ["Codebook", "CodedWeight", "Dense", "Scaled", "Sparse"]

@@ -1,9 +1,9 @@
 """Quantization: values on a grid of few bits. One method a file."""
 
-from lissome.compress.quantize.affine import PostTraining
 from lissome.compress.quantize.fixed_point import DynamicFixedPoint
 from lissome.compress.quantize.log_domain import Log
 from lissome.compress.quantize.number_format import Format
+from lissome.compress.quantize.post_training import PostTraining
 from lissome.compress.quantize.rate_distortion import RateDistortion
 
 __all__ = ["DynamicFixedPoint", "Format", "Log", "PostTraining", "RateDistortion"]

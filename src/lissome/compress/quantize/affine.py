@@ -11,13 +11,14 @@ Jacob et al., "Quantization and training of neural networks for efficient intege
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lissome.compress.quantize import ranges
+from lissome.compress.quantize.post_training import PostTraining
 from lissome.compress.quantize.ranges import Observed
 from lissome.errors import RecipeError
 from lissome.graph.ir import Attribute, Graph, Node
@@ -32,30 +33,6 @@ PASSING: Final = ("Concat", "Flatten", "MaxPool", "Reshape", "Squeeze", "Unsquee
 #: what a layer's kernel does before it rounds
 ACTIVATIONS: Final = ("Clip", "Relu")
 ACTIVATION_LEVELS: Final = 255
-
-
-@dataclass(frozen=True)
-class PostTraining:
-    """Options. bits: of a weight, 2 to 8; an activation has 8. weights, activations: how ranges are found, "mse",
-    "minmax" or "percentile" (ranges.py); weights not by percentile.
-    """
-
-    bits: int = 8
-    weights: str = "mse"
-    activations: str = "mse"
-
-    def __post_init__(self) -> None:
-        if not 2 <= self.bits <= 8:
-            raise RecipeError(f"PostTraining(bits={self.bits}): a weight has 2 to 8 bits")
-        for what, method in (("weights", self.weights), ("activations", self.activations)):
-            known = [m for m in ranges.METHODS if what == "activations" or m != "percentile"]
-            if method not in known:
-                raise RecipeError(f"PostTraining({what}={method!r}): known are {', '.join(known)}")
-
-    @property
-    def levels(self) -> int:
-        """The largest code of a weight; the least is its negative."""
-        return (1 << (self.bits - 1)) - 1
 
 
 def points(net: Network) -> dict[str, str]:

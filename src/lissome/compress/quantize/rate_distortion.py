@@ -19,6 +19,7 @@ from torch import Tensor
 
 from lissome.compress.calibrated import Calibrated, Seen
 from lissome.compress.method import Member, Parametrization, refuse
+from lissome.compress.quantize.moments import moments
 from lissome.compress.quantize.second_order import Problem, inverse_factor, solve, step_for
 from lissome.compress.share.kmeans import Shared
 from lissome.errors import RecipeError
@@ -27,8 +28,6 @@ from lissome.weights.formats import ITEMSIZE, round_to
 
 #: largest magnitude of a code: with the zero, a codebook of at most 255 entries
 TOP: Final = 127
-#: what is added to the diagonal of the second moments, as a share of its mean: inputs nobody saw are not free
-DAMPING: Final = 0.01
 #: steps whose multiples up to TOP are exact in float16
 _SMALLEST, _LARGEST = 2.0**-21, 512.0
 #: formats that a bias may take, the cheapest first
@@ -138,18 +137,7 @@ class RateDistortion(Calibrated):
 
     def _problem(self, weight: Tensor, seen: Seen, *, centred: bool) -> tuple[Problem, Tensor]:
         groups, columns = seen.mean.shape
-        gram, cross, power = seen.gram, seen.cross, seen.power
-        if centred:
-            gram = gram - seen.mean.unsqueeze(2) * seen.mean.unsqueeze(1)
-            cross = cross - seen.reference_mean.unsqueeze(2) * seen.mean.unsqueeze(1)
-            power = power - seen.reference_mean.square().mean(1)
-        # Never below a share of what the original had: inputs that were lost cannot be called back by huge weights.
-        scale = torch.maximum(gram.diagonal(dim1=1, dim2=2).mean(1), power)
-        scale = scale.clamp(min=max(1e-3 * float(seen.power.max()), 1e-30))
-        diagonal = torch.diag_embed(gram.diagonal(dim1=1, dim2=2))
-        damping = (DAMPING * scale).view(-1, 1, 1) * torch.eye(columns, dtype=torch.float64)
-        trust = 1 - doubt(columns, seen)
-        gram, cross = (trust * moments + (1 - trust) * diagonal + damping for moments in (gram, cross))
+        gram, cross = moments(seen, centred=centred)
         best = torch.linalg.solve(gram, (seen.rows @ cross).mT).mT
         target = seen.rows + self.correct * (best - seen.rows)
         gone = (weight == 0).reshape(groups, -1, columns)
@@ -177,16 +165,6 @@ class RateDistortion(Calibrated):
             bits = 8 * ITEMSIZE[name] * target.numel()
             costs.append(float((importance * error.square()).sum()) + self.rate * bits)
         rounded.form.fill_(costs.index(min(costs)))
-
-
-def doubt(columns: int, seen: Seen) -> float:
-    """The share of the moments that is taken from their diagonal alone, since they are means over so few samples.
-
-    Moments of d inputs from n samples are wrong by about d / n of themselves, and shrinking by d / (d + n) is about the
-    best that can be done (Ledoit and Wolf 2004). Patches of one image are alike, so they count as their root.
-    """
-    independent = math.sqrt(seen.images * seen.samples)
-    return columns / (columns + independent)
 
 
 def significant(value: float, bits: int = 4) -> float:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from lissome.graph.aten import elementwise, layers, movement, recurrent, windows
+from lissome.graph.aten import elementwise, layers, movement, quantization, recurrent, windows
 from lissome.graph.aten.call import Call, Converter, Derived, Onnx, Operand, Output, Tensor, Unsupported
 
 __all__ = ["OPERATORS", "Call", "Converter", "Derived", "Onnx", "Operand", "Output", "Tensor", "Unsupported"]
@@ -19,6 +19,7 @@ OPERATORS: Final[Mapping[str, Converter]] = {
     **elementwise.OPERATORS,
     **layers.OPERATORS,
     **movement.OPERATORS,
+    **quantization.OPERATORS,
     **recurrent.OPERATORS,
     **windows.OPERATORS,
 }
