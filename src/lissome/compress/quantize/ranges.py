@@ -83,7 +83,8 @@ def divergence(observed: Observed, ends: tuple[float, float], levels: int) -> fl
     have a code of their own whatever the range is.
     """
     every, middle = observed.counts.copy(), int(np.argmin(np.abs(observed.centres)))
-    every[middle] = min(every[middle], every[max(middle - 1, 0) : middle + 2][[0, -1]].max())
+    beside = [every[i] for i in (middle - 1, middle + 1) if 0 <= i < BINS]
+    every[middle] = min(every[middle], max(beside))
     scale, zero = affine(ends, levels)
     inside = np.flatnonzero((observed.centres >= ends[0]) & (observed.centres <= ends[1]))
     if not inside.size:
