@@ -142,7 +142,9 @@ class _Walk:
 
     def _weigh(self, costs: Mapping[fx.Node, Tensor]) -> None:
         """Show methods that choose for several layers together what the original network has."""
-        waiting = [node for node, layer in self.layers.items() if self.members[layer.weight].parametrization.method.weighs]
+        waiting = [
+            node for node, layer in self.layers.items() if self.members[layer.weight].parametrization.method.weighs
+        ]
         weighed: dict[int, list[tuple[Member, Mapping[int, float]]]] = {}
         known: set[int] = set()
         for node, pairs in self._values(waiting) if waiting else ():
