@@ -158,25 +158,31 @@ def smaller(macs: float, epochs: float, lr: float) -> Make:
 
 Q, B = quantize, binarize
 MOST: Final = prune.Magnitude(sparsity=0.8, scope="global")
-#: on both networks; epochs are ResNet-20's
-BOTH: Final = (
-    Case("float32, trained as long", trained(2, 0.02), epochs=2),
-    Case("dynamic fixed point, 8-bit weights", untrained(Q.DynamicFixedPoint(bits=8)), "8", most_lost=0.4),
-    Case("dynamic fixed point, 4-bit weights", untrained(Q.DynamicFixedPoint(bits=4), ends=False), "4"),
-    Case("log domain, 4-bit weights, base √2", untrained(Q.Log(bits=4, base="sqrt2"), ends=False), "4"),
-    Case("log domain, 4-bit weights, base 2", untrained(Q.Log(bits=4, base="2"), ends=False), "4"),
-    Case("float16", untrained(Q.Format(format="float16")), "16"),
-    Case("bfloat16", untrained(Q.Format(format="bfloat16")), "16"),
-    Case("float8 e4m3", untrained(Q.Format(format="float8_e4m3")), "8"),
-    Case("int8 after training", integers(8), "8", "8", most_lost=0.3),
-    Case("weight sharing 8/4 bits", shared(4, 0.5, 0.005), "8/4", epochs=0.5, most_lost=0.0),
-    Case("ternary weight network", trained(3, 0.05, B.TernaryWeight()), "2", epochs=3, most_lost=3.7),
-    Case("trained ternary quantization", trained(3, 0.05, B.TrainedTernary()), "2", epochs=3, most_lost=0.6),
-    Case("binary weight network", trained(3, 0.05, B.BinaryWeight()), "1", epochs=3, most_lost=1.8),
-)
+
+
+def on_both(network: str, pace: float) -> tuple[Case, ...]:
+    """Cases of one network; `pace`: its learning rates over ResNet-20's."""
+    cases = (
+        Case("float32, trained as long", trained(2, 0.02 * pace), epochs=2),
+        Case("dynamic fixed point, 8-bit weights", untrained(Q.DynamicFixedPoint(bits=8)), "8", most_lost=0.4),
+        Case("dynamic fixed point, 4-bit weights", untrained(Q.DynamicFixedPoint(bits=4), ends=False), "4"),
+        Case("log domain, 4-bit weights, base √2", untrained(Q.Log(bits=4, base="sqrt2"), ends=False), "4"),
+        Case("log domain, 4-bit weights, base 2", untrained(Q.Log(bits=4, base="2"), ends=False), "4"),
+        Case("float16", untrained(Q.Format(format="float16")), "16"),
+        Case("bfloat16", untrained(Q.Format(format="bfloat16")), "16"),
+        Case("float8 e4m3", untrained(Q.Format(format="float8_e4m3")), "8"),
+        Case("int8 after training", integers(8), "8", "8", most_lost=0.3),
+        Case("weight sharing 8/4 bits", shared(4, 0.5, 0.005 * pace), "8/4", epochs=0.5, most_lost=0.0),
+        Case("ternary weight network", trained(3, 0.05 * pace, B.TernaryWeight()), "2", epochs=3, most_lost=3.7),
+        Case("trained ternary quantization", trained(3, 0.05 * pace, B.TrainedTernary()), "2", epochs=3, most_lost=0.6),
+        Case("binary weight network", trained(3, 0.05 * pace, B.BinaryWeight()), "1", epochs=3, most_lost=1.8),
+    )
+    return tuple(replace(case, network=network) for case in cases)
+
+
 CASES: Final = (
-    *(replace(case, network="lenet-5") for case in BOTH),
-    *BOTH,
+    *on_both("lenet-5", 0.2),
+    *on_both("cifar-resnet-20", 1.0),
     Case("magnitude, 80 % fine-grained", sparse(pruned(MOST, 3, 0.02)), epochs=3, most_lost=0.3),
     Case("prune + share + code, 80 %", coded(2e-7, pruned(MOST, 3, 0.02)), epochs=3, most_lost=0.3, least_ratio=18),
     Case("rate-distortion after training", coded(2.5e-7), most_lost=0.5, least_ratio=11),

@@ -96,7 +96,7 @@ def load(name: str, data: Path) -> Images:
 
 def _mnist(data: Path) -> Images:
     found = mnist.load(data / "mnist")
-    train, test = (torch.from_numpy(part.images) for part in (found.train, found.test))
+    train, test = (torch.from_numpy(part.images.copy()) for part in (found.train, found.test))
     return Images(train, torch.from_numpy(found.train.labels), test, found.test.labels, (0.0,), (1.0,), augment=False)
 
 
@@ -173,7 +173,7 @@ def train(
         if step % 50 == 49:
             left = (time.monotonic() - started) / (step + 1) * (steps - step - 1)
             print(
-                f"\r  step {step + 1} of {steps}, loss {float(loss):.3f}, {left:.0f} s left ", end="", file=sys.stderr
+                f"\r  step {step + 1} of {steps}, loss {float(loss.detach()):.3f}, {left:.0f} s left ", end="", file=sys.stderr
             )
     print(file=sys.stderr)
     model.eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
