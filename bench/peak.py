@@ -2,8 +2,9 @@
 
     python bench/peak.py [--quick] [--threads N] [--json PATH]
 
-For each instruction set: float32 multiply-adds from registers (GFLOP/s), and reading from each cache and from memory
-(GB/s), on 1 to --threads threads (2 unless told). The best of many trials; what else runs meanwhile lowers it.
+For each instruction set: float32 multiply-adds from registers (GFLOP/s), those of 8-bit codes (Gop/s), and reading from
+each cache and from memory (GB/s), on 1 to --threads threads (2 unless told). The best of many trials; what else runs
+meanwhile lowers it.
 """
 
 from __future__ import annotations
@@ -14,14 +15,19 @@ import os
 from pathlib import Path
 
 from lissome.runtime.kernels import instruction_sets
-from lissome.runtime.machine import cache_bytes, peak_gflops, read_gbps
+from lissome.runtime.machine import cache_bytes, peak_gflops, peak_integer_gops, read_gbps
 
 
 def measure(threads: int, seconds: float) -> list[dict[str, float | int | str]]:
     """One row for each instruction set and number of threads."""
     levels = range(1, len(cache_bytes()) + 2)
     return [
-        {"isa": isa, "threads": count, "gflops": peak_gflops(count, isa, seconds)}
+        {
+            "isa": isa,
+            "threads": count,
+            "gflops": peak_gflops(count, isa, seconds),
+            "integer_gops": peak_integer_gops(count, isa, seconds),
+        }
         | {f"level_{level}_gbps": read_gbps(level, count, isa, seconds) for level in levels}
         for isa in instruction_sets()
         for count in range(1, threads + 1)
@@ -38,13 +44,13 @@ def main() -> None:
     sizes = [f"{size // 1024:,} KiB" for size in cache_bytes()]
     print(f"caches: {', '.join(sizes)}; load {os.getloadavg()[0]:.1f}")
     print(
-        f"{'':8} threads   GFLOP/s  "
+        f"{'':8} threads   GFLOP/s  int8 Gop/s  "
         + "".join(f"{f'GB/s of L{i + 1}':>13}" for i in range(len(sizes)))
         + "       memory"
     )
     for row in rows:
-        isa, threads, gflops, *reading = row.values()
-        print(f"{isa:8} {threads:7} {gflops:9.1f}  " + "".join(f"{value:13.1f}" for value in reading))
+        isa, threads, gflops, gops, *reading = row.values()
+        print(f"{isa:8} {threads:7} {gflops:9.1f}  {gops:10.1f}  " + "".join(f"{value:13.1f}" for value in reading))
     if arguments.json:
         arguments.json.write_text(json.dumps({"cache_bytes": cache_bytes(), "rows": rows}, indent=1) + "\n")
 

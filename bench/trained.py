@@ -173,7 +173,9 @@ def train(
         if step % 50 == 49:
             left = (time.monotonic() - started) / (step + 1) * (steps - step - 1)
             print(
-                f"\r  step {step + 1} of {steps}, loss {float(loss.detach()):.3f}, {left:.0f} s left ", end="", file=sys.stderr
+                f"\r  step {step + 1} of {steps}, loss {float(loss.detach()):.3f}, {left:.0f} s left ",
+                end="",
+                file=sys.stderr,
             )
     print(file=sys.stderr)
     model.eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]

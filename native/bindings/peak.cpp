@@ -13,7 +13,7 @@ namespace lissome {
 namespace {
 
 Isa isa_of(const std::string& name) {
-    for (const Isa isa : {Isa::scalar, Isa::neon, Isa::avx2, Isa::avx512, Isa::avx512_vpopcntdq}) {
+    for (const Isa isa : {Isa::scalar, Isa::neon, Isa::avx2, Isa::avx512, Isa::avx512_vnni, Isa::avx512_vpopcntdq}) {
         if (name == isa_name(isa)) {
             return isa;
         }
@@ -38,6 +38,13 @@ void bind_peak(nb::module_& m) {
         },
         nb::arg("isa"), nb::arg("threads"), nb::arg("seconds"), nb::call_guard<nb::gil_scoped_release>(),
         "Products of two signs per second, as xor and a count of bits, of `threads` threads from registers alone.");
+    m.def(
+        "measure_code_products",
+        [](const std::string& isa, int threads, double seconds) {
+            return measure_code_products(isa_of(isa), threads, seconds);
+        },
+        nb::arg("isa"), nb::arg("threads"), nb::arg("seconds"), nb::call_guard<nb::gil_scoped_release>(),
+        "Products of a uint8 and an int8 code per second, summed, of `threads` threads from registers alone.");
     m.def(
         "measure_read",
         [](const std::string& isa, int threads, int64_t bytes, double seconds) {

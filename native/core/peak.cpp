@@ -20,6 +20,7 @@ namespace lissome {
     namespace isa {                    \
     extern const PeakLoops peak_loops; \
     extern const PeakBits peak_bits;   \
+    extern const PeakDots peak_dots;   \
     }
 LISSOME_PEAK(scalar)
 #if LISSOME_HAVE_neon
@@ -28,6 +29,11 @@ LISSOME_PEAK(neon)
 #if LISSOME_HAVE_avx2
 LISSOME_PEAK(avx2)
 LISSOME_PEAK(avx512)
+#endif
+#if LISSOME_HAVE_avx512_vnni
+namespace avx512_vnni {
+extern const PeakDots peak_dots;
+}
 #endif
 #if LISSOME_HAVE_avx512_vpopcntdq
 namespace avx512_vpopcntdq {
@@ -44,6 +50,7 @@ using Body = std::function<void(int64_t rounds, int thread)>;  // noexcept in fa
 struct Loops {
     const PeakLoops* numbers;
     const PeakBits* bits;
+    const PeakDots* codes;
 };
 
 Loops loops_of(Isa isa) {
@@ -51,20 +58,24 @@ Loops loops_of(Isa isa) {
         switch (isa) {
 #if LISSOME_HAVE_neon
             case Isa::neon:
-                return {&neon::peak_loops, &neon::peak_bits};
+                return {&neon::peak_loops, &neon::peak_bits, &neon::peak_dots};
 #endif
 #if LISSOME_HAVE_avx2
             case Isa::avx2:
-                return {&avx2::peak_loops, &avx2::peak_bits};
+                return {&avx2::peak_loops, &avx2::peak_bits, &avx2::peak_dots};
             case Isa::avx512:
-                return {&avx512::peak_loops, &avx512::peak_bits};
+                return {&avx512::peak_loops, &avx512::peak_bits, &avx512::peak_dots};
+#endif
+#if LISSOME_HAVE_avx512_vnni
+            case Isa::avx512_vnni:
+                return {&avx512::peak_loops, &avx512::peak_bits, &avx512_vnni::peak_dots};
 #endif
 #if LISSOME_HAVE_avx512_vpopcntdq
             case Isa::avx512_vpopcntdq:
-                return {&avx512::peak_loops, &avx512_vpopcntdq::peak_bits};
+                return {&avx512::peak_loops, &avx512_vpopcntdq::peak_bits, &avx512::peak_dots};
 #endif
             case Isa::scalar:
-                return {&scalar::peak_loops, &scalar::peak_bits};
+                return {&scalar::peak_loops, &scalar::peak_bits, &scalar::peak_dots};
             default:
                 break;
         }
@@ -121,28 +132,34 @@ double best_rate(int threads, double seconds, const Body& body) {
     return best;
 }
 
+// A loop that reads nothing but `given`.
+Body from_registers(void (*loop)(int64_t, float*), float given) {
+    return [=](int64_t rounds, int) {
+        float sink = given;
+        loop(rounds, &sink);
+        const volatile float kept = sink;
+        static_cast<void>(kept);
+    };
+}
+
 }  // namespace
 
 double measure_multiply_adds(Isa isa, int threads, double seconds) {
     const PeakLoops& loops = *loops_of(isa).numbers;
-    const Body body = [&](int64_t rounds, int) {
-        float sink = 0.0f;
-        loops.multiply_add(rounds, &sink);
-        const volatile float kept = sink;
-        static_cast<void>(kept);
-    };
-    return best_rate(threads, seconds, body) * static_cast<double>(loops.flops_per_round);
+    return best_rate(threads, seconds, from_registers(loops.multiply_add, 0.0f)) *
+           static_cast<double>(loops.flops_per_round);
 }
 
 double measure_sign_products(Isa isa, int threads, double seconds) {
     const PeakBits& loops = *loops_of(isa).bits;
-    const Body body = [&](int64_t rounds, int) {
-        float sink = 1.0f;
-        loops.differing(rounds, &sink);
-        const volatile float kept = sink;
-        static_cast<void>(kept);
-    };
-    return best_rate(threads, seconds, body) * static_cast<double>(loops.products_per_round);
+    return best_rate(threads, seconds, from_registers(loops.differing, 1.0f)) *
+           static_cast<double>(loops.products_per_round);
+}
+
+double measure_code_products(Isa isa, int threads, double seconds) {
+    const PeakDots& loops = *loops_of(isa).codes;
+    return best_rate(threads, seconds, from_registers(loops.dots, 0.0f)) *
+           static_cast<double>(loops.products_per_round);
 }
 
 double measure_read(Isa isa, int threads, int64_t bytes, double seconds) {

@@ -22,6 +22,12 @@ struct PeakBits {
     void (*differing)(int64_t rounds, float* sink);
 };
 
+// A loop of multiplying codes and adding them up (integer/limit.cpp).
+struct PeakDots {
+    int64_t products_per_round;
+    void (*dots)(int64_t rounds, float* sink);
+};
+
 // `threads` threads start together and each works for about a millisecond; the best of the trials that fit into
 // `seconds` (three at least) counts, as whatever else the machine does only ever slows one down. Throws
 // std::invalid_argument for an instruction set that this build or processor lacks, threads outside 1 to kMaxThreads,
@@ -32,6 +38,9 @@ double measure_multiply_adds(Isa isa, int threads, double seconds);
 
 // Products of two signs, counted in sums, per second likewise.
 double measure_sign_products(Isa isa, int threads, double seconds);
+
+// Products of a uint8 and an int8 code, added to int32 sums, per second likewise.
+double measure_code_products(Isa isa, int threads, double seconds);
 
 // Bytes per second that all threads together read, each again and again from `bytes` of its own (1 KiB to 4 GiB).
 double measure_read(Isa isa, int threads, int64_t bytes, double seconds);

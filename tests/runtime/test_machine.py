@@ -6,7 +6,7 @@ import pytest
 
 from lissome.errors import UnsupportedShape
 from lissome.runtime.kernels import instruction_sets
-from lissome.runtime.machine import cache_bytes, peak_gflops, read_gbps
+from lissome.runtime.machine import cache_bytes, peak_gflops, peak_integer_gops, read_gbps
 from lissome.runtime.native import native
 
 pytestmark = pytest.mark.native
@@ -22,6 +22,12 @@ UNITS, GHZ = 4, 7.0
 def test_multiply_adds_are_really_done(isa, threads):
     """The peak is positive and no higher than units, lanes and clock allow: no loop was optimised away."""
     assert 0.01 < peak_gflops(threads, isa, 0.01) < 2 * threads * UNITS * LANES[isa] * GHZ
+
+
+@pytest.mark.parametrize("isa", instruction_sets())
+def test_products_of_codes_are_really_done(isa):
+    """The integer peak is positive and no higher than four products a lane, units and clock allow."""
+    assert 0.01 < peak_integer_gops(1, isa, 0.01) < 2 * 4 * UNITS * LANES[isa] * GHZ
 
 
 @pytest.mark.parametrize("isa", instruction_sets())

@@ -14,7 +14,7 @@ from lissome.hardware.workload import shapes_only
 from lissome.network import Network
 from lissome.report.hardware import page, roofline_page
 from lissome.report.profile import named, read
-from lissome.runtime.machine import cache_bytes, peak_gflops, read_gbps
+from lissome.runtime.machine import cache_bytes, peak_gflops, peak_integer_gops, read_gbps
 
 _THIS: Final = "this"
 _QUICK_S: Final = 0.05  # a rate; best of many trials
@@ -77,14 +77,16 @@ def roofline(
         list[str] | None, typer.Argument(metavar="[NET...]", help="Networks to place on the roofs.")
     ] = None,
     *,
-    measure: Annotated[bool, typer.Option("--measure", help="Measure this machine too, each memory level.")] = False,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Measure this machine too: float32, 8-bit codes, each memory level.")
+    ] = False,
     threads: Annotated[int, typer.Option("--threads", min=1, max=1024, help="Threads to measure with.")] = 1,
     batch: Batch = 1,
     plot: Plot = None,
     json: Json = False,
 ) -> None:
     """Draw the rooflines of the known machines, and where networks stand below them."""
-    machines = [*MACHINES.values(), *(_measured(threads) if measure else ())]
+    machines = [*MACHINES.values(), *(_measured(threads) + _measured(threads, integers=True) if measure else ())]
     works = [workload(net, batch) for net in nets or ()]
     if plot:
         plot.write_text(roofline_page("Rooflines", machines, works), encoding="utf-8")
@@ -137,8 +139,11 @@ def _machine(name: str) -> tuple[hardware.Machine, list[Roofline]]:
     return machine, [machine] if isinstance(machine, Roofline) else []
 
 
-def _measured(threads: int) -> list[Roofline]:
-    """This machine as seen from each cache, the first first, and from memory, last."""
-    peak, caches = peak_gflops(threads, None, _QUICK_S), len(cache_bytes())
+def _measured(threads: int, *, integers: bool = False) -> list[Roofline]:
+    """This machine as seen from each cache, the first first, and from memory, last: in float32, or on 8-bit codes."""
+    peak, caches = (peak_integer_gops if integers else peak_gflops)(threads, None, _QUICK_S), len(cache_bytes())
     levels = [(level, f"L{level}") for level in range(1, caches + 1)] + [(caches + 1, "memory")]
-    return [this_machine(peak, read_gbps(level, threads, None, _QUICK_S), level=name) for level, name in levels]
+    bits = 8 if integers else 32
+    return [
+        this_machine(peak, read_gbps(level, threads, None, _QUICK_S), level=name, bits=bits) for level, name in levels
+    ]

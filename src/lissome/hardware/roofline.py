@@ -106,12 +106,15 @@ MACHINES: Final = {
 }
 
 
-def this_machine(gflops: float, read_gbps: float, *, level: str = "memory") -> Roofline:
-    """The machine that lissome runs on, from rates measured on it: float32 peak, and reading from one level of memory.
+def this_machine(gops: float, read_gbps: float, *, level: str = "memory", bits: int = 32) -> Roofline:
+    """The machine that lissome runs on, from rates measured on it: its peak, and reading from one level of memory.
+
+    gops: 10^9 operations a second, a multiply-add counts 2, on activations of `bits`: 32 for float32, 8 for codes.
 
     Weights travel as the file has them, since lissome's kernels read them so.
     """
-    return Roofline(f"this ({level})", tops(gflops / 1000), gbps(read_gbps), 32, "measured", coded=True)
+    name = f"this ({level})" if bits == 32 else f"this, int{bits} ({level})"
+    return Roofline(name, tops(gops / 1000), gbps(read_gbps), bits, "measured", coded=True)
 
 
 def chart(machines: Sequence[Roofline], *, width: int = 64, height: int = 16) -> str:
