@@ -107,7 +107,7 @@ def test_compare(lissome, packed, dense):
 
 
 def test_roofline(lissome):
-    """The chart names the known machines, and with --measure this one at every level of memory, for float32 and for codes."""
+    """The chart names the known machines, and with --measure this one at every memory level, for float32 and codes."""
     text = lissome("roofline").out
     assert all(name in text for name in ("tpu-roofline", "k80", "haswell", "p100", "v100"))
     found = json.loads(lissome("roofline", "--measure", "--json").out)
