@@ -26,7 +26,7 @@ from lissome.compress.prune import (
     Surgery,
     Taylor,
 )
-from lissome.compress.quantize import DynamicFixedPoint, Format, Log, PostTraining, RateDistortion
+from lissome.compress.quantize import LSQ, DynamicFixedPoint, FakeQuantized, Format, Log, PostTraining, RateDistortion
 from lissome.compress.share import KMeans, StraightThrough
 from lissome.compress.share.lloyd import INITS
 from lissome.weights.formats import FORMATS
@@ -67,6 +67,8 @@ SHARE: tuple[Method, ...] = (
 QUANTIZE: tuple[Method, ...] = (
     RateDistortion(rate=1e-3),  # asleep: test_rate_distortion.py wakes it
     PostTraining(),  # asleep: test_post_training.py wakes it
+    LSQ(bits=3),
+    FakeQuantized(bits=4),
     *(Format(format=fmt) for fmt in FORMATS),
     DynamicFixedPoint(bits=8),
     DynamicFixedPoint(bits=4),
