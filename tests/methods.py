@@ -36,6 +36,7 @@ PRUNE: tuple[Method, ...] = (
     Magnitude(sparsity=0.5),
     Magnitude(sparsity=0.9),
     Magnitude(sparsity=0.5, scope="global"),
+    Magnitude(sparsity=0.5, scope="sensitivity"),
     Magnitude(threshold=0.25),
     Magnitude(quality=1.0),
     Lamp(sparsity=0.8),

@@ -172,7 +172,7 @@ METHOD = '[[rule]]\nselect = "*"\nmethods = [{ use = "prune.Magnitude", sparsity
         ("seed = -1", "seed is a whole number from 0, not -1"),
         ("seed = 1.5", "seed is a whole number from 0, not 1.5"),
         ("seed = true", "seed is a whole number from 0, not True"),
-        ("speed = 1", "the recipe: unknown key 'speed'; known: rule, seed, stage"),
+        ("speed = 1", "the recipe: unknown key 'speed'; known: rule, seed, shrink, stage"),
         ("rule = 3", r"rule is written as \[\[rule\]\], a list of tables"),
         ("stage = [1]", r"stage is written as \[\[stage\]\]"),
         ("teacher = 1", r"teacher is written as \[teacher\], a table"),
@@ -211,7 +211,7 @@ METHOD = '[[rule]]\nselect = "*"\nmethods = [{ use = "prune.Magnitude", sparsity
         ("[[stage]]\nshift = 17", "stage 1: .*shift is 0 to 16 pixels"),
         (
             '[[stage]]\nsettle = "quantise"',
-            "stage 1: .*settle is one of factorize, prune, share, quantize, binarize, or empty",
+            "stage 1: .*settle is one of shrink, factorize, prune, share, quantize, binarize, or empty",
         ),
         ('[[stage]]\nschedule = "linear"', "stage 1: .*schedule is one of one-shot, iterative, cubic"),
         ('[[stage]]\nschedule = "cubic"', "stage 1: .*only pruning has a gradual schedule"),
@@ -220,7 +220,7 @@ METHOD = '[[rule]]\nselect = "*"\nmethods = [{ use = "prune.Magnitude", sparsity
         (RULE + '[[stage]]\nsettle = "share"', "stage 1 of 1 settles 'share', but no rule has a method of that family"),
         (
             RULE + '[[stage]]\nsettle = "prune"\n' * 2,
-            "stage 2 of 2 settles 'prune'; once each, in the order factorize → prune → share",
+            "stage 2 of 2 settles 'prune'; once each, in the order shrink → factorize → prune → share",
         ),
     ],
 )
@@ -252,7 +252,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
         (
             [("*", [Magnitude(sparsity=0.5), KMeans(bits=2)])],
             [Stage(settle="share"), Stage(settle="prune")],
-            "stage 2 of 2 settles 'prune'; once each, in the order factorize → prune → share",
+            "stage 2 of 2 settles 'prune'; once each, in the order shrink → factorize → prune → share",
         ),
     ],
 )

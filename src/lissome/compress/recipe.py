@@ -9,6 +9,9 @@
       { use = "share.KMeans", bits = 5 },
     ]
 
+    [shrink]                                # channels are cut out, in a stage that settles "shrink"
+    macs = 0.5
+
     [[stage]]                               # for lissome compress; a loop of your own needs none
     settle = "prune"
     schedule = "cubic"
@@ -35,6 +38,9 @@ from lissome.errors import RecipeError
 
 #: families of methods; the public names of package lissome.compress.<family> are its methods
 FAMILIES: Final = ("factorize", "prune", "share", "quantize", "binarize")
+#: what a stage may settle, in this order
+SETTLED: Final = ("shrink", *FAMILIES)
+SALIENCIES: Final = ("l1", "l2", "taylor", "random")
 SCHEDULES: Final = ("one-shot", "iterative", "cubic")
 PREPARATIONS: Final = ("", "fold", "equalise")
 
@@ -72,7 +78,8 @@ class Fit:
 class Stage(Fit):
     """One stage of `lissome compress`: settle a family of methods (or none), then train.
 
-    settle: "" (train as it is: the dense network first, or a last fine-tuning), or a family: "factorize", "prune",
+    settle: "" (train as it is: the dense network first, or a last fine-tuning), "shrink" (cut channels out, as the
+    recipe's `Shrink` says; saliency "taylor" sees the first 500 training images), or a family: "factorize", "prune",
     "share", "quantize". Calibrated methods see the first 500 training images, without their labels. Layers are replaced
     where the first stage that settles begins.
     prepare: what is done to the network before any method goes onto it, where the first stage that settles begins: ""
@@ -91,7 +98,7 @@ class Stage(Fit):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._check(self.settle in ("", *FAMILIES), f"settle is one of {', '.join(FAMILIES)}, or empty")
+        self._check(self.settle in ("", *SETTLED), f"settle is one of {', '.join(SETTLED)}, or empty")
         self._check(self.prepare in PREPARATIONS, "prepare is fold or equalise, or empty")
         self._check(not self.prepare or bool(self.settle), "a stage that settles nothing has nothing to prepare for")
         self._check(self.schedule in SCHEDULES, f"schedule is one of {', '.join(SCHEDULES)}")
@@ -115,17 +122,45 @@ class Teacher(Fit):
 
 
 @dataclass(frozen=True)
+class Shrink:
+    """The options of `lissome.shrink`, checked; their meaning is told there."""
+
+    macs: float | None = None
+    channels: float | None = None
+    zeros: bool = False
+    saliency: str = "l2"
+    least: int = 1
+    multiple: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        given = [name for name in ("macs", "channels", "zeros") if getattr(self, name) not in (None, False)]
+        if len(given) != 1:
+            raise RecipeError(f"shrink takes one of macs, channels and zeros, not {' and '.join(given) or 'none'}")
+        share = getattr(self, given[0])
+        if not self.zeros and not 0 < share < 1:
+            raise RecipeError(f"shrink: {given[0]} is the share to keep, in (0, 1), not {share!r}")
+        if self.saliency not in SALIENCIES:
+            raise RecipeError(f"shrink: saliency is one of {', '.join(SALIENCIES)}, not {self.saliency!r}")
+        if self.least < 1 or self.multiple < 1:
+            raise RecipeError(f"shrink: least and multiple are 1 or more, not {self.least} and {self.multiple}")
+
+
+@dataclass(frozen=True)
 class Recipe:
-    """Ordered (selector, methods) rules, first match wins; stages for `lissome compress`; a seed. Prints as a table.
+    """Ordered (selector, methods) rules, first match wins; a seed; for `lissome compress` stages, a teacher, and how
+    the network shrinks. Prints as a table.
 
     Raises RecipeError for empty selectors, unknown methods, two methods of one family in a rule, a family order other
-    than that of FAMILIES (in a rule or over the stages), and a stage that settles what no rule names.
+    than that of FAMILIES (in a rule or over the stages), a stage that settles what no rule names, a `shrink` that no
+    stage settles, and one by zeros, which only Python code can place after its training.
     """
 
     rules: tuple[tuple[str, tuple[Method, ...]], ...] = ()
     stages: tuple[Stage, ...] = ()
     seed: int = 0
     teacher: Teacher | None = None
+    shrink: Shrink | None = None
 
     def __init__(
         self,
@@ -133,11 +168,13 @@ class Recipe:
         stages: Sequence[Stage] = (),
         seed: int = 0,
         teacher: Teacher | None = None,
+        shrink: Shrink | None = None,
     ) -> None:
         object.__setattr__(self, "rules", tuple((select, tuple(methods)) for select, methods in rules))
         object.__setattr__(self, "stages", tuple(stages))
         object.__setattr__(self, "seed", seed)
         object.__setattr__(self, "teacher", teacher)
+        object.__setattr__(self, "shrink", shrink)
         for number, (select, methods) in enumerate(self.rules, 1):
             where = f"rule {number} of {len(self.rules)} ({select!r})"
             if not isinstance(select, str) or not all(select.split("|")):
@@ -159,20 +196,29 @@ class Recipe:
 
     def _check_stages(self) -> None:
         known = {method.family for _, methods in self.rules for method in methods}
+        if self.shrink is not None:
+            known.add("shrink")
+            if self.shrink.zeros:
+                raise RecipeError("[shrink] takes macs or channels; zeros go by themselves when the file is packed")
+            if all(isinstance(stage, Stage) and stage.settle != "shrink" for stage in self.stages):
+                raise RecipeError('the recipe has [shrink], but no stage with settle = "shrink"')
         settled: list[int] = []
         for number, stage in enumerate(self.stages, 1):
             where = f"stage {number} of {len(self.stages)}"
             if not isinstance(stage, Stage):
                 raise RecipeError(f"{where}: {stage!r} is not a Stage")
             if stage.settle:
-                settled.append(FAMILIES.index(stage.settle))
+                settled.append(SETTLED.index(stage.settle))
                 if stage.prepare and len(settled) > 1:
                     raise RecipeError(f"{where} prepares the network, but only the first stage that settles can")
                 if stage.settle not in known:
-                    raise RecipeError(f"{where} settles {stage.settle!r}, but no rule has a method of that family")
+                    lacking = (
+                        "there is no [shrink]" if stage.settle == "shrink" else "no rule has a method of that family"
+                    )
+                    raise RecipeError(f"{where} settles {stage.settle!r}, but {lacking}")
                 if settled != sorted(set(settled)):
                     raise RecipeError(
-                        f"{where} settles {stage.settle!r}; once each, in the order {' → '.join(FAMILIES)}"
+                        f"{where} settles {stage.settle!r}; once each, in the order {' → '.join(SETTLED)}"
                     )
 
     def assign(self, weights: Sequence[tuple[tuple[str, ...], int]]) -> list[int | None]:
@@ -203,6 +249,8 @@ class Recipe:
         width = max(5, *(len(row[0]) for row in rows))
         lines = [f"{select:<{width}}  {methods}".rstrip() for select, methods in rows]
         trainings: list[tuple[str, Fit]] = [("teacher", self.teacher)] if self.teacher is not None else []
+        if self.shrink is not None:
+            lines.append(f"{'shrink':<{width}}  {', '.join(_pairs(_differing(self.shrink)))}")
         trainings += [(stage.settle or "train", stage) for stage in self.stages]
         lines += [f"{name:<{width}}  {', '.join(_pairs(_differing(options)))}" for name, options in trainings]
         return "\n".join([*lines, f"{'seed':<{width}}  {self.seed}"])
@@ -217,6 +265,8 @@ class Recipe:
             lines += ["]"]
         if self.teacher is not None:
             lines += ["", "[teacher]", *_pairs(_differing(self.teacher))]
+        if self.shrink is not None:
+            lines += ["", "[shrink]", *_pairs(_differing(self.shrink))]
         for stage in self.stages:
             lines += ["", "[[stage]]", *_pairs(_differing(stage))]
         return "\n".join(lines) + "\n"
@@ -228,7 +278,7 @@ class Recipe:
             plain = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise RecipeError(f"the recipe is not TOML: {error}") from error
-        _known(plain, {"seed", "rule", "stage", "teacher"}, "the recipe")
+        _known(plain, {"seed", "rule", "stage", "teacher", "shrink"}, "the recipe")
         rules = []
         for number, rule in enumerate(_tables(plain, "rule"), 1):
             where = f"rule {number}"
@@ -240,11 +290,11 @@ class Recipe:
                 )
             rules.append((rule.get("select", ""), [_method(item, where) for item in methods]))
         stages = [_build(Stage, stage, f"stage {n}") for n, stage in enumerate(_tables(plain, "stage"), 1)]
-        teacher = plain.get("teacher")
-        if teacher is not None and not isinstance(teacher, dict):
-            raise RecipeError("teacher is written as [teacher], a table")
-        built = None if teacher is None else _build(Teacher, teacher, "teacher")
-        return cls(rules, stages, plain.get("seed", 0), built)
+        teacher, shrink = (
+            _build(kind, table, name) if (table := _table(plain, name)) is not None else None
+            for name, kind in (("teacher", Teacher), ("shrink", Shrink))
+        )
+        return cls(rules, stages, plain.get("seed", 0), teacher, shrink)
 
     @classmethod
     def load(cls, path: str | Path) -> Recipe:
@@ -315,6 +365,13 @@ def _tables(plain: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
     found = plain.get(key, [])
     if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
         raise RecipeError(f"{key} is written as [[{key}]], a list of tables")
+    return found
+
+
+def _table(plain: Mapping[str, Any], key: str) -> dict[str, Any] | None:
+    found = plain.get(key)
+    if found is not None and not isinstance(found, dict):
+        raise RecipeError(f"{key} is written as [{key}], a table")
     return found
 
 

@@ -12,8 +12,8 @@ from __future__ import annotations
 import copy
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lissome.compress.apply import parametrized
+from lissome.compress.recipe import Shrink
 from lissome.errors import RecipeError
 from lissome.graph import coupling
 from lissome.graph.conv_shape import Shape
@@ -28,33 +29,6 @@ from lissome.graph.costs import costs
 from lissome.graph.coupling import Channel
 from lissome.graph.ir import Graph
 from lissome.graph.trace import export
-
-SALIENCIES: Final = ("l1", "l2", "taylor", "random")
-
-
-@dataclass(frozen=True)
-class Options:
-    """The options of `shrink`, checked; their meaning is told there."""
-
-    macs: float | None
-    channels: float | None
-    zeros: bool
-    saliency: str
-    least: int
-    multiple: int
-    seed: int
-
-    def __post_init__(self) -> None:
-        given = [name for name in ("macs", "channels", "zeros") if getattr(self, name) not in (None, False)]
-        if len(given) != 1:
-            raise RecipeError(f"shrink takes one of macs, channels and zeros, not {' and '.join(given) or 'none'}")
-        share = getattr(self, given[0])
-        if not self.zeros and not 0 < share < 1:
-            raise RecipeError(f"shrink: {given[0]} is the share to keep, in (0, 1), not {share!r}")
-        if self.saliency not in SALIENCIES:
-            raise RecipeError(f"shrink: saliency is one of {', '.join(SALIENCIES)}, not {self.saliency!r}")
-        if self.least < 1 or self.multiple < 1:
-            raise RecipeError(f"shrink: least and multiple are 1 or more, not {self.least} and {self.multiple}")
 
 
 def shrink(
@@ -85,7 +59,7 @@ def shrink(
     parametrizations are on the model, and when a layer's code turns out to fix its number of channels; TraceError for a
     module that cannot be traced. `model` is left as it is.
     """
-    how = Options(macs, channels, zeros, saliency, least, multiple, seed)
+    how = Shrink(macs, channels, zeros, saliency, least, multiple, seed)
     path = parametrized(model)
     if path is not None:
         raise RecipeError(
@@ -119,7 +93,7 @@ def removable(
 
 
 def _scores(
-    found: Sequence[Channel], state: Mapping[str, Tensor], gradients: Mapping[str, Tensor | None], how: Options
+    found: Sequence[Channel], state: Mapping[str, Tensor], gradients: Mapping[str, Tensor | None], how: Shrink
 ) -> NDArray[np.float64]:
     """Saliency of each channel over the mean of its family."""
     if how.saliency == "random":
@@ -186,7 +160,7 @@ def _norms(
 class _Budget:
     """Channels left along each axis of each parameter, and the multiply-adds that the layers then have."""
 
-    def __init__(self, graph: Graph, extents: Mapping[str, Shape], found: Sequence[Channel], how: Options) -> None:
+    def __init__(self, graph: Graph, extents: Mapping[str, Shape], found: Sequence[Channel], how: Shrink) -> None:
         self.how = how
         self.full = {(cut.name, cut.axis): extents[cut.name][cut.axis] for channel in found for cut in channel.cuts}
         self.left = dict(self.full)
@@ -224,7 +198,7 @@ class _Budget:
 
 
 def _choose(
-    graph: Graph, extents: Mapping[str, Shape], found: Sequence[Channel], scores: NDArray[np.float64], how: Options
+    graph: Graph, extents: Mapping[str, Shape], found: Sequence[Channel], scores: NDArray[np.float64], how: Shrink
 ) -> list[int]:
     """Indices of the channels that go: the least salient first, until the target is met."""
     budget = _Budget(graph, extents, found, how)

@@ -6,10 +6,11 @@ that was left alone (same machine, library versions and thread count).
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,14 @@ import torch
 from torch import Tensor, nn
 
 from lissome import models
-from lissome.compress.apply import baked_copy, compress_, groups, plan, structures
+from lissome.compress.apply import baked_copy, compress_, groups, inform_, plan, structures
 from lissome.compress.calibrate import Calibrated, calibrate_
 from lissome.compress.equalise import equalise_
 from lissome.compress.fold import fold_batch_norms_
 from lissome.compress.inform import Informed
-from lissome.compress.recipe import Fit, Recipe, Stage
+from lissome.compress.recipe import Fit, Recipe, Shrink, Stage
 from lissome.compress.schedule import Cubic, Iterative, Schedule
+from lissome.compress.shrink import shrink
 from lissome.data import Dataset, Split
 from lissome.errors import DataError, FormatError, RecipeError
 from lissome.train import checkpoint
@@ -89,7 +91,7 @@ def run(
     than one image to validate on; FormatError for damaged checkpoints.
     """
     stages = _stages(recipe, trained=trained)
-    _check_fit(recipe, model, stages)
+    _check_fit(recipe, model, stages, dataset)
     count = min(5_000, len(dataset.train.labels) // 10) if holdout is None else holdout
     if count < 1:
         raise DataError(f"{count} images to validate on; at least 1 is needed, of {len(dataset.train.labels)}")
@@ -163,6 +165,22 @@ def _calibrate(model: nn.Module, stage: Stage, split: Split) -> None:
         calibrate_(model, torch.from_numpy(images.inputs()), family=stage.settle)
 
 
+def shrink_(model: nn.Module, how: Shrink, split: Split) -> None:
+    """Cut channels out of `model`, in place. Raises as `shrink` does."""
+    shown = split.take(np.arange(min(CALIBRATION, len(split))))
+    images, labels = torch.from_numpy(shown.inputs()), torch.from_numpy(shown.labels).long()
+    if how.saliency == "taylor":
+        was_training = model.training
+        model.eval().zero_grad()
+        torch.nn.functional.cross_entropy(model(images), labels).backward()  # type: ignore[no-untyped-call]
+        model.train(was_training)
+    small = shrink(model, example=images[:1], **{item.name: getattr(how, item.name) for item in fields(how)})
+    model.zero_grad()
+    # The caller's module stays the one that is trained: it takes over the parts of the smaller one.
+    vars(model).update(vars(small))
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
 class _State:
     """Where a run stands, and its files: ``reference.safetensors`` (the dense network), ``state.safetensors`` (the
     rest).
@@ -208,6 +226,8 @@ class _State:
         if stage.settle:
             if self.reference is None:
                 self._take_reference(restore=False)
+            elif not resuming and _look_in(self.model, stage.settle):
+                inform_(self.model, self._shown())  # the network has been trained since it was looked at
             schedule = self._settle(stage)
         self.optimizer = optimizer_for(self.model, stage)
         if resuming:
@@ -249,14 +269,19 @@ class _State:
         elif path is not None:
             checkpoint.save(path, self.model.state_dict(), {"identity": self.identity})
         self.reference = baked_copy(self.model).eval()
+        if self.recipe.shrink is not None:
+            shrink_(self.model, self.recipe.shrink, self.split)
         self._prepare()
         inputs = None
         if structures(self.model, self.recipe) or _looks(self.model, self.recipe):
-            shown = np.arange(min(CALIBRATION, len(self.split)))
-            inputs = torch.from_numpy(self.split.take(shown).inputs())
+            inputs = self._shown()
         compress_(self.model, self.recipe, inputs=inputs)
         for _, members in groups(self.model):
             members[0].parametrization.method.settle(members, 0.0)
+
+    def _shown(self) -> Tensor:
+        """What methods look at: the first training images."""
+        return torch.from_numpy(self.split.take(np.arange(min(CALIBRATION, len(self.split)))).inputs())
 
     def _prepare(self) -> None:
         """What the first stage that settles wants done to the network before methods go onto it."""
@@ -318,10 +343,19 @@ def _looks(model: nn.Module, recipe: Recipe) -> bool:
     return any(isinstance(method, Informed) and method.looks for method in methods)
 
 
-def _check_fit(recipe: Recipe, model: nn.Module, stages: list[Stage]) -> None:
+def _look_in(model: nn.Module, family: str) -> bool:
+    """Whether a method on `model`, of this family, looks at the network before it settles."""
+    methods = (members[0].parametrization.method for _, members in groups(model))
+    return any(isinstance(each, Informed) and each.looks and each.family == family for each in methods)
+
+
+def _check_fit(recipe: Recipe, model: nn.Module, stages: list[Stage], dataset: Dataset) -> None:
     """Find out now, not after hours of dense training, that the recipe does not fit the model."""
     families = {parametrization.method.family for _, parametrization in plan(model, recipe)}
     families |= {method.family for method, _ in structures(model, recipe)}
+    if recipe.shrink is not None:
+        families.add("shrink")
+        shrink_(copy.deepcopy(model), replace(recipe.shrink, saliency="random"), dataset.train)
     for stage in stages:
         if stage.settle and stage.settle not in families:
             raise RecipeError(

@@ -7,17 +7,19 @@ what was pruned stays pruned while the rest is retrained.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from lissome.compress.inform import Informed
 from lissome.compress.method import Member, Method, Parametrization, refuse
 from lissome.compress.prune.granularity import FINE, Granularity
 from lissome.compress.prune.rate import per_bit
+from lissome.compress.sensitivity import rates, sensitivity
 from lissome.errors import RecipeError
 from lissome.weights import CodedWeight, Dense, Sparse
 
@@ -42,16 +44,27 @@ class Mask(Parametrization):
         return Sparse(tuple(weight.shape), positions, Dense(flat[positions]))
 
 
+class RatedMask(Mask):
+    """As `Mask`. Buffer `rate`: float64, the share of this weight that goes at full strength."""
+
+    rate: Tensor
+
+    def __init__(self, method: Method, where: str, weight: Tensor) -> None:
+        super().__init__(method, where, weight)
+        self.register_buffer("rate", torch.zeros((), dtype=torch.float64, device=weight.device))
+
+
 @dataclass(frozen=True)
-class Magnitude(Method):
+class Magnitude(Informed):
     """Prune weights by absolute value. Exactly one of the three measures is given.
 
     sparsity: share of weights to remove, in [0, 1).
     threshold: remove abs(w) below this value, > 0.
     quality: remove abs(w) below quality × standard deviation of the layer's weights (Han's quality factor), > 0.
     What is pruned already counts as zero, so that settling again does not ratchet the threshold up.
-    scope: "layer" (each weight loses `sparsity` of its entries) or "global" (all weights under the rule are ranked
-    together); only `sparsity` has a scope.
+    scope: "layer" (each weight loses `sparsity` of its entries), "global" (all weights under the rule are ranked
+    together) or "sensitivity" (each loses a share of its own, as much as the network bears by measurement on inputs
+    which compress_ then needs (sensitivity.py), `sparsity` over all); only `sparsity` has a scope.
     granularity: what goes in one piece, ranked by the mean of abs(w) over it: "weight", "row", "column", "kernel",
     "filter", "channel", or a block such as "1x4" (granularity.py). sparsity is then the share of pieces.
 
@@ -77,12 +90,23 @@ class Magnitude(Method):
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 raise RecipeError(f"prune.Magnitude: {name} is positive, not {value!r}")
-        if self.scope not in ("layer", "global") or (self.scope == "global" and self.sparsity is None):
-            raise RecipeError("prune.Magnitude: scope is 'layer', or 'global' together with sparsity")
+        if self.scope not in ("layer", "global", "sensitivity") or (self.scope != "layer" and self.sparsity is None):
+            raise RecipeError("prune.Magnitude: scope is 'layer', or 'global' or 'sensitivity' together with sparsity")
 
     def parametrize(self, weight: Tensor, where: str) -> Mask:
         check_pieces(self, self.granularity, weight, where)
-        return Mask(self, where, weight)
+        return RatedMask(self, where, weight) if self.looks else Mask(self, where, weight)
+
+    @property
+    def looks(self) -> bool:
+        return self.scope == "sensitivity"
+
+    def inform(self, plain: nn.Module, members: Mapping[str, Member], inputs: tuple[Tensor, ...]) -> None:
+        counts = {name: member.parametrization.mask.numel() for name, member in members.items()}
+        curves = sensitivity(plain, list(members), inputs)
+        for name, rate in rates(curves, counts, float(self.sparsity or 0)).items():
+            pieces = Granularity(self.granularity).fold(members[name].weight()).numel()
+            members[name].parametrization.rate.fill_(min(rate, 1 - 1 / pieces))  # one at least stays
 
     @torch.no_grad()
     def settle(self, members: Sequence[Member], fraction: float) -> None:
@@ -98,7 +122,8 @@ class Magnitude(Method):
         if self.sparsity is None:
             masks = [score >= self._cut(member, fraction) for score, member in zip(scores, members, strict=True)]
         else:
-            masks = [keep_largest(score, self.sparsity * fraction) for score in scores]
+            shares = [float(m.parametrization.rate) if self.looks else self.sparsity for m in members]
+            masks = [keep_largest(score, share * fraction) for score, share in zip(scores, shares, strict=True)]
         set_masks(self, members, masks, pieces)
 
     @staticmethod
