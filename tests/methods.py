@@ -8,7 +8,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from lissome.compress.binarize import BinaryConnect, BinaryWeight, TernaryWeight, TrainedTernary
+from lissome.compress.binarize import (
+    BinaryConnect,
+    BinaryNet,
+    BinaryWeight,
+    TernaryConnect,
+    TernaryWeight,
+    TrainedTernary,
+    XNORNet,
+)
 from lissome.compress.method import Method
 from lissome.compress.prune import (
     ADMM,
@@ -82,6 +90,9 @@ BINARIZE: tuple[Method, ...] = (
     BinaryWeight(),
     TernaryWeight(),
     TrainedTernary(),
+    TernaryConnect(stochastic=False),
+    BinaryNet(norm=True),
+    XNORNet(),
 )
 CHAINS: tuple[tuple[Method, ...], ...] = (
     *((method,) for method in (*PRUNE, *SHARE, *QUANTIZE, *BINARIZE)),

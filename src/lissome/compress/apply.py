@@ -378,6 +378,9 @@ def _hang(owner: nn.Module, parametrization: Parametrization) -> None:
     if not isinstance(owner, around.LAYERS):
         found = f"it is the weight of a {type(owner).__name__}, and the method works on a layer's inputs too"
         raise refuse(parametrization.method, parametrization.where, found, "Only convolutions and linear layers fit")
+    reason = parametrization.around.refuses(owner)
+    if reason:
+        raise refuse(parametrization.method, parametrization.where, reason, "Leave the layer out of the recipe")
     around.hang(owner, parametrization.around)
 
 

@@ -23,22 +23,31 @@ class Around(nn.Module):
         """Whether it works now."""
         return True
 
-    def before(self, x: Tensor) -> Tensor:
-        """What the layer gets in place of its input."""
+    def prepare(self, x: Tensor) -> Tensor:
+        """The layer's input as `before` and `after` want it."""
         return x
 
-    def after(self, x: Tensor, y: Tensor, bias: Tensor | None) -> Tensor:
-        """What comes of the layer's output `y`; x: the input as it was before `before`. bias: the layer's."""
-        del x, bias
+    def before(self, x: Tensor) -> Tensor:
+        """What the layer gets in place of its input, which has been prepared."""
+        return x
+
+    def after(self, x: Tensor, y: Tensor, layer: Any) -> Tensor:
+        """What comes of the output `y` of the layer; x: the prepared input."""
+        del x, layer
         return y
+
+    def refuses(self, layer: Any) -> str:
+        """Why it cannot work around a layer; empty where it can."""
+        del layer
+        return ""
 
     def fixed(self) -> Around:
         """The same with plain numbers in place of tensors, for export."""
         return self
 
     def forward(self, x: Tensor) -> Tensor:
-        """`before` where it is awake."""
-        return self.before(x) if self.awake else x
+        """What the layer gets in place of its input, where this is awake."""
+        return self.before(self.prepare(x)) if self.awake else x
 
 
 class Sleeper(Around):
@@ -106,15 +115,14 @@ class _Hook:
         del layer
         if self.around is None or not self.around.awake:
             return None
-        self.x = arguments[0]
-        return (self.around.before(arguments[0]), *arguments[1:])
+        self.x = self.around.prepare(arguments[0])
+        return (self.around.before(self.x), *arguments[1:])
 
-    def after(self, layer: Any, arguments: tuple[Any, ...], y: Tensor) -> Tensor | None:
-        del arguments
+    def after(self, layer: Any, y: Tensor) -> Tensor | None:
         if self.around is None or self.x is None:
             return None
         x, self.x = self.x, None
-        return self.around.after(x, y, layer.bias)
+        return self.around.after(x, y, layer)
 
 
 class Before:
@@ -134,7 +142,8 @@ class After:
         self.hook = hook
 
     def __call__(self, layer: Any, arguments: tuple[Any, ...], y: Tensor) -> Tensor | None:
-        return self.hook.after(layer, arguments, y)
+        del arguments
+        return self.hook.after(layer, y)
 
 
 def hang(layer: nn.Module, around: Around) -> None:

@@ -22,15 +22,15 @@ class Scaled(Snapped):
     """sign(w) · mean |w| of the filter; over what is not 0."""
 
     def snap(self, weight: Tensor) -> Tensor:
-        return torch.where(weight >= 0, 1.0, -1.0).to(weight.dtype) * _scale(weight)
+        return torch.where(weight >= 0, 1.0, -1.0).to(weight.dtype) * mean_magnitude(weight)
 
     def passes(self, weight: Tensor) -> Tensor:
         alive = (weight != 0).flatten(1).sum(1).clamp(min=1) if weight.dim() > 1 else (weight != 0).sum().clamp(min=1)
         count = alive.view(-1, *[1] * (weight.dim() - 1)) if weight.dim() > 1 else alive
-        return 1 / count + _scale(weight) * (weight.abs() <= 1)
+        return 1 / count + mean_magnitude(weight) * (weight.abs() <= 1)
 
 
-def _scale(weight: Tensor) -> Tensor:
+def mean_magnitude(weight: Tensor) -> Tensor:
     """Mean magnitude of each filter's entries that are not 0, to broadcast over it; of a vector's as a whole."""
     flat = weight.flatten(1) if weight.dim() > 1 else weight.view(1, -1)
     mean = flat.abs().sum(1) / (flat != 0).sum(1).clamp(min=1)
