@@ -1,6 +1,7 @@
 """How fast is each algorithm on the layers of the field's networks, and against the peers?
 
-    python bench/convolutions.py [--quick] [--shapes vgg ...] [--seconds S] [--threads N] [--json PATH]
+    python bench/convolutions.py [--quick] [--shapes vgg ...] [--isa avx2] [--seconds S] [--threads N] [--ours]
+                                 [--add] [--json PATH]
 
 Layers of bench/shapes/*.txt, batch 1, float32. Every algorithm of lissome that can do a layer runs on tensors in its
 own layout, with weights packed beforehand, as within a network; torch (oneDNN) runs on plain tensors and on
@@ -8,8 +9,13 @@ channels_last, the faster of which counts, and ONNX Runtime a model of this one 
 then all take turns in one process, and the least time of each counts: of one thread its processor time, which other
 programs on the machine add little to, of more threads the time on the wall. GFLOP/s are those of the direct sum, two
 for a multiply-add, so that algorithms that save multiplications can be above the machine's peak, of which the share is
-printed. of L2, for depthwise layers: input, output and weight over the time, as a share of the measured reading from
-the second cache. Workspace: memory besides input, output and weights; of lissome only, as the peers do not tell.
+printed, and leaving out what hangs over the edges counts too. "in L2": weights, input and output together fit the
+second cache. For depthwise layers, which move many bytes for few operations, those of input, output and weights over
+the time are set against what one thread reads from the second cache ("of L2") and copies within it ("of copying", the
+same traffic: a stream read and one written). "of bound": the longer of the times for copying them and for the
+multiply-adds at their peak, over the time. Workspace: memory besides input, output and weights; of lissome only, as the
+peers do not tell. --isa is lissome's alone; --ours leaves the peers out; --add keeps what PATH has of other instruction
+sets and layers.
 """
 
 from __future__ import annotations
@@ -29,7 +35,7 @@ import torch
 from lissome.graph.conv_shape import ConvShape
 from lissome.runtime import functional, kernels, layout
 from lissome.runtime.algorithms import ALGORITHMS, Layer
-from lissome.runtime.machine import peak_gflops, read_gbps
+from lissome.runtime.machine import cache_bytes, copy_gbps, peak_gflops, read_gbps
 
 SHAPES = Path(__file__).parent / "shapes"
 QUICK = {"vgg": ("conv1_2", "conv3_2", "conv4_2"), "resnet": ("conv2_b", "conv4_b", "conv4_c"), "mobilenet": ("pw5",)}
@@ -37,18 +43,22 @@ QUICK = {"vgg": ("conv1_2", "conv3_2", "conv4_2"), "resnet": ("conv2_b", "conv4_
 
 @dataclass(frozen=True)
 class Row:
-    """One algorithm or peer on one layer. workspace_bytes: None where it is not known. of_l2: None but for depthwise
-    layers, which a second cache limits as much as multiply-adds do.
+    """One algorithm or peer on one layer. in_l2: whether weights, input and output fit the second cache. of_l2,
+    of_copying, of_bound: None but for depthwise layers. workspace_bytes: None where it is not known.
     """
 
     network: str
     layer: str
     shape: str
+    isa: str
     who: str
     seconds: float
     gflops: float
     of_peak: float
+    in_l2: bool
     of_l2: float | None
+    of_copying: float | None
+    of_bound: float | None
     workspace_bytes: int | None
 
 
@@ -71,9 +81,17 @@ def arrays(shape: ConvShape) -> tuple[np.ndarray, np.ndarray]:
     return rng.standard_normal((1, shape.c, shape.h, shape.w), dtype=np.float32), weight
 
 
-def ours(shape: ConvShape, x: np.ndarray, w: np.ndarray, threads: int) -> dict[str, tuple[Callable[[], object], int]]:
+def aligned(count: int) -> np.ndarray:
+    """Floats that begin at a cache line, as all tensors within a network do."""
+    whole = np.zeros(count + 16, np.float32)
+    first = -whole.ctypes.data // 4 % 16
+    return whole[first : first + count]
+
+
+def ours(
+    shape: ConvShape, x: np.ndarray, w: np.ndarray, threads: int, isa: str
+) -> dict[str, tuple[Callable[[], object], int]]:
     """A call and the workspace of every algorithm that can do the layer; each is compared with torch first."""
-    isa = kernels.instruction_sets()[0]
     want = torch_call(shape, x, w, channels_last=False)().numpy()
     found = {}
     for algorithm in ALGORITHMS:
@@ -83,8 +101,9 @@ def ours(shape: ConvShape, x: np.ndarray, w: np.ndarray, threads: int) -> dict[s
         error = np.abs(ready(x) - want).max() / np.abs(want).max()
         if not error < 1e-4:
             raise SystemExit(f"{algorithm.name} is off by {error:.1e} on {shape}")
-        blocked = layout.to_blocked(x, kernels.blocks(ready.kernel)[0]).reshape(-1)
-        y = np.empty(int(np.prod(ready.writes)), np.float32)
+        laid_out = layout.to_blocked(x, kernels.blocks(ready.kernel)[0]).reshape(-1)
+        blocked, y = aligned(laid_out.size), aligned(int(np.prod(ready.writes)))
+        blocked[:] = laid_out
         call = lambda ready=ready, blocked=blocked, y=y: ready.program.run([blocked], [y], None)  # noqa: E731
         found[algorithm.name] = (call, ready.workspace_bytes)
     return found
@@ -129,57 +148,86 @@ def onnxruntime_call(shape: ConvShape, x: np.ndarray, w: np.ndarray, threads: in
 def least_seconds(
     calls: dict[str, Callable[[], object]], budget: float, clock: Callable[[], float]
 ) -> dict[str, float]:
-    """The least time of each call, all taking turns for `budget` seconds each; five turns at least."""
-    least, spent, turns = dict.fromkeys(calls, np.inf), 0.0, 0
+    """The least time of each call, all taking turns for `budget` seconds each; five turns at least. A turn is as many
+    calls as take a fifth of a millisecond, so that the clock does not count.
+    """
+    least, spent, turns, repeats = dict.fromkeys(calls, np.inf), 0.0, 0, dict.fromkeys(calls, 1)
     while turns < 6 or spent < budget * len(calls):
         for name, call in calls.items():
             start = clock()
-            call()
-            seconds = clock() - start
-            spent += seconds
-            if turns:  # the first turn warms up
+            for _ in range(repeats[name]):
+                call()
+            seconds = (clock() - start) / repeats[name]
+            spent += seconds * repeats[name]
+            if turns == 0:  # warms up
+                repeats[name] = max(1, int(2e-4 / max(seconds, 1e-7)))
+            else:
                 least[name] = min(least[name], seconds)
         turns += 1
     return least
 
 
-def measure(network: str, name: str, shape: ConvShape, threads: int, budget: float) -> list[Row]:
+def measure(network: str, name: str, shape: ConvShape, arguments: argparse.Namespace) -> list[Row]:
     """Rows of one layer, the fastest first."""
-    x, w = arrays(shape)
-    mine = ours(shape, x, w, threads)
+    threads, isa, x, w = arguments.threads, arguments.isa, *arrays(shape)
+    mine = ours(shape, x, w, threads, isa)
     calls = {f"lissome {algorithm}": call for algorithm, (call, _) in mine.items()}
-    calls |= {f"torch {form}": torch_call(shape, x, w, channels_last=form == "nhwc") for form in ("nchw", "nhwc")}
-    calls["onnxruntime"] = onnxruntime_call(shape, x, w, threads)
-    times = least_seconds(calls, budget, time.thread_time if threads == 1 else time.perf_counter)
-    peak = peak_gflops(threads)
-    fastest = min(("torch nchw", "torch nhwc"), key=times.__getitem__)
-    times = {who: t for who, t in times.items() if not who.startswith("torch") or who == fastest}
+    if not arguments.ours:
+        calls |= {f"torch {form}": torch_call(shape, x, w, channels_last=form == "nhwc") for form in ("nchw", "nhwc")}
+        calls["onnxruntime"] = onnxruntime_call(shape, x, w, threads)
+    times = least_seconds(calls, arguments.seconds, time.thread_time if threads == 1 else time.perf_counter)
+    torches = sorted((who for who in times if who.startswith("torch")), key=times.__getitem__)
     text = f"{shape.c}x{shape.h}x{shape.w} {shape.r}x{shape.s}/{shape.stride_h} -> {shape.k}"
     rows = []
     for who, seconds in sorted(times.items(), key=lambda item: item[1]):
+        if who in torches[1:]:
+            continue
         gflops = 2 * shape.macs / seconds / 1e9
         space = mine[who.removeprefix("lissome ")][1] if who.startswith("lissome") else None
-        rows.append(Row(network, name, text, who, seconds, gflops, gflops / peak, share_of_l2(shape, seconds), space))
+        peak, fits = peak_gflops(threads, isa), traffic(shape) <= cache_bytes()[1]
+        shares = depthwise_shares(shape, seconds, gflops / peak, isa)
+        rows.append(Row(network, name, text, isa, who, seconds, gflops, gflops / peak, fits, *shares, space))
     return rows
 
 
-def share_of_l2(shape: ConvShape, seconds: float) -> float | None:
-    """Input, output and weight read or written once, over what one thread reads from the second cache meanwhile."""
+def traffic(shape: ConvShape) -> int:
+    """Bytes of input, output and weight."""
+    return 4 * (shape.c * shape.h * shape.w + shape.k * (shape.p * shape.q + shape.depth))
+
+
+def depthwise_shares(
+    shape: ConvShape, seconds: float, of_peak: float, isa: str
+) -> tuple[float, float, float] | tuple[None, None, None]:
+    """Of what one thread reads from the second cache, of what it copies there, and of the bound that copying and
+    multiply-adds set together.
+    """
     if not shape.groups == shape.c == shape.k:
-        return None
-    floats = shape.c * (shape.h * shape.w + shape.p * shape.q + shape.r * shape.s)
-    return 4 * floats / seconds / 1e9 / read_gbps(2)
+        return None, None, None
+    gbps = traffic(shape) / seconds / 1e9
+    of_copying = gbps / copy_gbps(2, 1, isa)
+    return gbps / read_gbps(2, 1, isa), of_copying, max(of_copying, of_peak)
 
 
 def print_rows(rows: list[Row]) -> None:
     for number, row in enumerate(rows):
-        layer = f"{row.network} {row.layer}: {row.shape}" if number == 0 else ""
+        layer = f"{row.network} {row.layer}: {row.shape}{' in L2' if row.in_l2 else ''}" if number == 0 else ""
         space = "" if row.workspace_bytes is None else f"{row.workspace_bytes / 1024:10,.0f} KiB"
-        cache = "" if row.of_l2 is None else f"{row.of_l2:6.0%} of L2"
+        cache = "" if row.of_l2 is None else f"{row.of_l2:6.0%} of L2 {row.of_copying:6.0%} of copying"
+        cache += "" if row.of_bound is None else f"{row.of_bound:6.0%} of bound"
         print(
-            f"{layer:48} {row.who:22} {row.seconds * 1e6:10.0f} us {row.gflops:8.1f} GFLOP/s {row.of_peak:6.0%}{cache}"
+            f"{layer:48} {row.who:22} {row.seconds * 1e6:10.1f} us {row.gflops:8.1f} GFLOP/s {row.of_peak:6.0%}{cache}"
             f" {space}"
         )
+
+
+def save(path: Path, about: dict[str, object], rows: list[Row], *, add: bool) -> None:
+    """Write rows; with `add` after those that the file has of other instruction sets and layers."""
+    found = [vars(row) for row in rows]
+    if add and path.exists():
+        new = {(row.network, row.layer, row.isa) for row in rows}
+        kept = json.loads(path.read_text(encoding="utf-8"))["rows"]
+        found = [row for row in kept if (row["network"], row["layer"], row["isa"]) not in new] + found
+    path.write_text(json.dumps(about | {"rows": found}, indent=1) + "\n", encoding="utf-8")
 
 
 def main() -> None:
@@ -188,22 +236,27 @@ def main() -> None:
     parser.add_argument("--shapes", nargs="+", choices=known, default=known)
     parser.add_argument("--quick", action="store_true", help="a few layers, 0.05 seconds each")
     parser.add_argument("--seconds", type=float, default=0.5, help="for each algorithm and peer of a layer")
+    parser.add_argument("--isa", choices=kernels.instruction_sets(), default=kernels.instruction_sets()[0])
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--ours", action="store_true", help="no peers")
+    parser.add_argument("--add", action="store_true", help="to what the JSON file has")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    isa, budget = kernels.instruction_sets()[0], 0.05 if arguments.quick else arguments.seconds
-    peak = peak_gflops(arguments.threads, isa)
-    print(f"{isa}, {arguments.threads} thread(s), peak {peak:.1f} GFLOP/s, load {os.getloadavg()[0]:.1f}")
+    if arguments.quick:
+        arguments.seconds = 0.05
+    isa, threads = arguments.isa, arguments.threads
+    about = {"threads": threads, "peak_gflops": peak_gflops(threads, isa), "torch": torch.__version__}
+    about |= {"l2_read_gbps": read_gbps(2, 1, isa), "l2_copy_gbps": copy_gbps(2, 1, isa)}
+    print(f"{isa}, load {os.getloadavg()[0]:.1f}: " + ", ".join(f"{name} {value}" for name, value in about.items()))
     rows: list[Row] = []
     for network in arguments.shapes:
         for name, shape in read_shapes(network).items():
             if not arguments.quick or name in QUICK.get(network, ()):
-                rows += (found := measure(network, name, shape, arguments.threads, budget))
+                rows += (found := measure(network, name, shape, arguments))
                 print_rows(found)
     if arguments.json:
-        about = {"isa": isa, "threads": arguments.threads, "peak_gflops": peak, "torch": torch.__version__}
-        arguments.json.write_text(json.dumps(about | {"rows": [vars(row) for row in rows]}, indent=1) + "\n")
+        save(arguments.json, about, rows, add=arguments.add)
 
 
 if __name__ == "__main__":

@@ -53,6 +53,15 @@ void bind_peak(nb::module_& m) {
         nb::arg("isa"), nb::arg("threads"), nb::arg("bytes"), nb::arg("seconds"),
         nb::call_guard<nb::gil_scoped_release>(),
         "Bytes per second that `threads` threads read together, each from `bytes` of its own.");
+    m.def(
+        "measure_copy",
+        [](const std::string& isa, int threads, int64_t bytes, double seconds) {
+            return measure_copy(isa_of(isa), threads, bytes, seconds);
+        },
+        nb::arg("isa"), nb::arg("threads"), nb::arg("bytes"), nb::arg("seconds"),
+        nb::call_guard<nb::gil_scoped_release>(),
+        "Bytes per second that `threads` threads read and write together, each copying half of its `bytes` to the "
+        "other.");
 }
 
 }  // namespace lissome

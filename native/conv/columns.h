@@ -14,7 +14,8 @@ struct Range {
 // The taps of a window beginning at `begin` that fall inside [0, extent).
 LISSOME_INLINE Range taps_inside(int64_t begin, int64_t taps, int64_t dilation, int64_t extent) {
     const int64_t first = begin < 0 ? ceil_div(-begin, dilation) : 0;
-    const int64_t last = begin < extent ? least(taps, (extent - 1 - begin) / dilation + 1) : 0;
+    const bool whole = begin + (taps - 1) * dilation < extent;  // most often: spares a division
+    const int64_t last = whole ? taps : begin < extent ? (extent - 1 - begin) / dilation + 1 : 0;
     return {first, last < first ? first : last};
 }
 

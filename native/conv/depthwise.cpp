@@ -20,15 +20,34 @@ static constexpr int kRun = 10;
 #endif
 static constexpr int64_t kTaskWork = 1 << 15;  // vector operations in a task, about
 
-// A run of neighbouring pixels of one output row. Steps in floats.
-struct PixelRun {
+// What is the same for all of a plane's outputs. Steps in floats.
+struct Steps {
+    int64_t x_row, x_column, x_pixel, w_row;
+    const float* bias;
+    const Activation* activation;
+};
+
+// Where a run of neighbouring pixels of one output row lies. Handed on by value and field by field: a copy through
+// memory would wait for the stores that wrote it.
+struct Place {
     const float* x;         // first tap of the first pixel
     const float* w;         // its weight
-    int64_t rows, columns;  // of the filter
-    int64_t x_row, x_column, x_pixel, w_row;
-    Range inside;  // inputs of a row, from x on, that lie in the image; for neighbouring taps only
-    Target to;
+    int64_t rows, columns;  // of the filter, in the image
+    Range inside;           // inputs of a row, from x on, that lie in the image; for neighbouring taps only
+    float* y;
+    const float* residual;
 };
+
+// The place `pixels` further on, whose windows begin `inputs` further on.
+LISSOME_INLINE Place further(const Place& at, int64_t pixels, int64_t inputs) {
+    return {at.x + inputs * kLanes,
+            at.w,
+            at.rows,
+            at.columns,
+            {at.inside.begin - inputs, at.inside.end - inputs},
+            at.y + pixels * kLanes,
+            at.residual ? at.residual + pixels * kLanes : nullptr};
+}
 
 // Keeps a compiler from loading the vector again at every use, as it otherwise prefers to.
 LISSOME_INLINE Vec in_register(Vec a) {
@@ -69,34 +88,45 @@ LISSOME_INLINE void taps(Sums<T, 1>& sums, const float* x, const float* w, const
 
 // Taps of any number and dilation, one by one. D = 0: windows at a distance known only at run time.
 template <int T, int D>
-LISSOME_INLINE void any_taps(Sums<T, 1>& sums, const PixelRun& run, const float* x, const float* w) {
-    for (int64_t s = 0; s < run.columns; ++s) {
+LISSOME_INLINE void any_taps(Sums<T, 1>& sums, const Steps& steps, int64_t columns, const float* x, const float* w) {
+    for (int64_t s = 0; s < columns; ++s) {
         const Vec weight = load(w + s * kLanes);
         LISSOME_UNROLL
         for (int i = 0; i < T; ++i) {
-            const Vec input = load(x + s * run.x_column + i * (D == 0 ? run.x_pixel : D * kLanes));
+            const Vec input = load(x + s * steps.x_column + i * (D == 0 ? steps.x_pixel : D * kLanes));
             sums.at[i][0] = fma(input, weight, sums.at[i][0]);
         }
     }
 }
 
-// S: taps in a row of the filter, or 0 for any_taps.
+// `count` runs, one behind the other. S: taps in a row of the filter, or 0 for any_taps.
 template <int T, int D, int S>
-static void pixels(const PixelRun& run) {
-    Sums<T, 1> sums;
-    start(sums, run.to);
-    for (int64_t r = 0; r < run.rows; ++r) {
-        const float *x = run.x + r * run.x_row, *w = run.w + r * run.w_row;
-        if constexpr (S > 0) {
-            taps<T, D, S>(sums, x, w, run.inside);
-        } else {
-            any_taps<T, D>(sums, run, x, w);
+static void pixels(const Steps& steps, const float* x, const float* w, int64_t rows, int64_t columns, int64_t left,
+                   int64_t right, float* y, const float* residual, int64_t count) {
+    Place at{x, w, rows, columns, {left, right}, y, residual};
+    for (; count > 0; --count) {
+        const Target to{at.y, 0, steps.bias, at.residual, false, steps.activation};
+        Sums<T, 1> sums;
+        start(sums, to);
+        for (int64_t r = 0; r < at.rows; ++r) {
+            const float *from = at.x + r * steps.x_row, *weight = at.w + r * steps.w_row;
+            if constexpr (S > 0) {
+                taps<T, D, S>(sums, from, weight, at.inside);
+            } else {
+                any_taps<T, D>(sums, steps, at.columns, from, weight);
+            }
         }
+        finish(sums, to);
+        at = further(at, T, T * D);
     }
-    finish(sums, run.to);
 }
 
-using RunFunction = void (*)(const PixelRun& run);
+using RunFunction = void (*)(const Steps& steps, const float* x, const float* w, int64_t rows, int64_t columns,
+                             int64_t left, int64_t right, float* y, const float* residual, int64_t count);
+
+LISSOME_INLINE void run_pixels(RunFunction function, const Steps& steps, const Place& at, int64_t count) {
+    function(steps, at.x, at.w, at.rows, at.columns, at.inside.begin, at.inside.end, at.y, at.residual, count);
+}
 
 struct RunTable {
     RunFunction of[kRun + 1];
@@ -162,46 +192,38 @@ static Planes planes_of(const ConvShape& s) {
     return l;
 }
 
-// The run of `count` pixels from column q on, in the row whose first input and output `row` has.
-static PixelRun run_at(const PixelRun& row, int64_t q) {
-    PixelRun run = row;
-    run.to.y += q * kLanes;
-    run.to.residual = row.to.residual ? row.to.residual + q * kLanes : nullptr;
-    return run;
-}
-
-// One output row, from its leftmost input and weight.
-static void neighbouring_row(const ConvShape& s, const Planes& l, const PixelRun& row) {
-    for (int64_t i = 0, q = 0; i < l.runs; ++i) {
-        const int64_t count = l.wide + (i < l.wider ? 1 : 0), left = q * s.stride_w - s.pad_left;
-        PixelRun run = run_at(row, q);
-        run.x += left * kLanes;
-        run.inside = {-left, s.w - left};
-        l.table->of[count](run);
-        q += count;
+// One output row, from its leftmost input, weight and output.
+LISSOME_INLINE void neighbouring_row(const ConvShape& s, const Planes& l, const Steps& steps, const Place& row) {
+    Place at = row;
+    at.x -= s.pad_left * kLanes;
+    at.inside = {s.pad_left, s.w + s.pad_left};
+    if (l.wider > 0) {
+        run_pixels(l.table->of[l.wide + 1], steps, at, l.wider);
+        const int64_t q = l.wider * (l.wide + 1);
+        at = further(at, q, q * s.stride_w);
     }
+    run_pixels(l.table->of[l.wide], steps, at, l.runs - l.wider);
 }
 
 // The same for any filter.
-static void any_row(const ConvShape& s, const Planes& l, const PixelRun& row) {
-    for (int64_t q = 0; q < s.q;) {
-        const int64_t left = q * s.stride_w - s.pad_left;
-        PixelRun run = run_at(row, q);
+static void any_row(const ConvShape& s, const Planes& l, const Steps& steps, const Place& row) {
+    for (int64_t q = 0, left = -s.pad_left; q < s.q; left = q * s.stride_w - s.pad_left) {
+        Place at = further(row, q, 0);
         if (q >= l.inner.begin && q < l.inner.end) {
             const int64_t width = l.inner.end - q, count = ceil_div(width, ceil_div(width, l.table->widest));
-            run.columns = s.s;
-            run.x += left * kLanes;
-            l.table->of[count](run);
+            at.columns = s.s;
+            at.x += left * kLanes;
+            run_pixels(l.table->of[count], steps, at, 1);
             q += count;
             continue;
         }
         const Range columns = taps_inside(left, s.s, s.dilation_w, s.w);
-        run.columns = columns.end - columns.begin;
-        if (run.columns > 0) {
-            run.x += (left + columns.begin * s.dilation_w) * kLanes;
-            run.w += columns.begin * kLanes;
+        at.columns = columns.end - columns.begin;
+        if (at.columns > 0) {
+            at.x += (left + columns.begin * s.dilation_w) * kLanes;
+            at.w += columns.begin * kLanes;
         }
-        pixels<1, 1, 0>(run);
+        run_pixels(pixels<1, 1, 0>, steps, at, 1);
         ++q;
     }
 }
@@ -212,22 +234,27 @@ static int64_t tasks(const Shape& shape, int) {
 }
 
 static void rows_of(const ConvShape& s, const Planes& l, const DepthwisePlane& plane, Range of) {
+    const Steps steps{s.dilation_h * s.w * kLanes,
+                      s.dilation_w * kLanes,
+                      s.stride_w * kLanes,
+                      s.s * kLanes,
+                      plane.bias,
+                      plane.activation};
     for (int64_t p = of.begin; p < of.end; ++p) {
         const int64_t top = p * s.stride_h - s.pad_top, at = (p - of.begin) * s.q * kLanes;
         const Range rows = taps_inside(top, s.r, s.dilation_h, s.h);
-        PixelRun run;
-        run.rows = rows.end - rows.begin;
-        run.x = plane.x + (run.rows > 0 ? (top + rows.begin * s.dilation_h) * s.w * kLanes : 0);
-        run.w = plane.w + rows.begin * s.s * kLanes;
-        run.x_row = s.dilation_h * s.w * kLanes;
-        run.x_column = s.dilation_w * kLanes;
-        run.x_pixel = s.stride_w * kLanes;
-        run.w_row = s.s * kLanes;
-        run.to = {plane.y + at, 0, plane.bias, plane.residual ? plane.residual + at : nullptr, false, plane.activation};
+        const int64_t count = rows.end - rows.begin;
+        const Place row{plane.x + (count > 0 ? (top + rows.begin * s.dilation_h) * s.w * kLanes : 0),
+                        plane.w + rows.begin * s.s * kLanes,
+                        count,
+                        s.s,
+                        {},
+                        plane.y + at,
+                        plane.residual ? plane.residual + at : nullptr};
         if (l.neighbouring) {
-            neighbouring_row(s, l, run);
+            neighbouring_row(s, l, steps, row);
         } else {
-            any_row(s, l, run);
+            any_row(s, l, steps, row);
         }
     }
 }

@@ -132,6 +132,29 @@ double best_rate(int threads, double seconds, const Body& body) {
     return best;
 }
 
+// Zeros for each thread, in parts of whole rounds of a loop. Aligned: a load that straddles two lines counts twice.
+struct Working {
+    int64_t floats;  // of a part
+    std::vector<std::unique_ptr<Arena>> data;
+
+    Working(const PeakLoops& loops, int threads, int64_t bytes, int64_t parts) {
+        if (bytes < 1024 || bytes > int64_t{4} << 30 || threads < 1 || threads > kMaxThreads) {
+            throw std::invalid_argument("reading is measured over 1 KiB to 4 GiB a thread");
+        }
+        floats = bytes / (4 * parts) / loops.floats_per_round * loops.floats_per_round;
+        if (floats == 0) {
+            throw std::invalid_argument("a working set of that size holds no round of the loop");
+        }
+        const auto size = static_cast<std::size_t>(4 * parts * floats);
+        for (int thread = 0; thread < threads; ++thread) {
+            data.push_back(std::make_unique<Arena>(size));
+            std::memset(data.back()->data(), 0, size);
+        }
+    }
+
+    float* of(int thread) const { return reinterpret_cast<float*>(data[static_cast<std::size_t>(thread)]->data()); }
+};
+
 // A loop that reads nothing but `given`.
 Body from_registers(void (*loop)(int64_t, float*), float given) {
     return [=](int64_t rounds, int) {
@@ -164,26 +187,24 @@ double measure_code_products(Isa isa, int threads, double seconds) {
 
 double measure_read(Isa isa, int threads, int64_t bytes, double seconds) {
     const PeakLoops& loops = *loops_of(isa).numbers;
-    if (bytes < 1024 || bytes > int64_t{4} << 30 || threads < 1 || threads > kMaxThreads) {
-        throw std::invalid_argument("reading is measured over 1 KiB to 4 GiB a thread");
-    }
-    const int64_t floats = bytes / 4 / loops.floats_per_round * loops.floats_per_round;
-    if (floats == 0) {
-        throw std::invalid_argument("a working set of that size holds no round of the loop");
-    }
-    std::vector<std::unique_ptr<Arena>> data;  // aligned: a load that straddles two lines counts twice
-    for (int thread = 0; thread < threads; ++thread) {
-        data.push_back(std::make_unique<Arena>(static_cast<std::size_t>(4 * floats)));
-        std::memset(data.back()->data(), 0, static_cast<std::size_t>(4 * floats));
-    }
+    const Working set(loops, threads, bytes, 1);
     const Body body = [&](int64_t rounds, int thread) {
         float sink = 0.0f;
-        loops.read(reinterpret_cast<const float*>(data[static_cast<std::size_t>(thread)]->data()), floats, rounds,
-                   &sink);
+        loops.read(set.of(thread), set.floats, rounds, &sink);
         const volatile float kept = sink;
         static_cast<void>(kept);
     };
-    return best_rate(threads, seconds, body) * static_cast<double>(4 * floats);
+    return best_rate(threads, seconds, body) * static_cast<double>(4 * set.floats);
+}
+
+double measure_copy(Isa isa, int threads, int64_t bytes, double seconds) {
+    const PeakLoops& loops = *loops_of(isa).numbers;
+    const Working set(loops, threads, bytes, 2);
+    const Body body = [&](int64_t rounds, int thread) {
+        float* from = set.of(thread);
+        loops.copy(from, from + set.floats, set.floats, rounds);
+    };
+    return best_rate(threads, seconds, body) * static_cast<double>(2 * 4 * set.floats);
 }
 
 }  // namespace lissome

@@ -14,6 +14,7 @@ struct PeakLoops {
     int64_t floats_per_round;  // `read` takes multiples of it
     void (*multiply_add)(int64_t rounds, float* sink);
     void (*read)(const float* data, int64_t count, int64_t rounds, float* sink);
+    void (*copy)(const float* from, float* to, int64_t count, int64_t rounds);  // count as for `read`
 };
 
 // A loop of counting where signs differ (binary/limit.cpp).
@@ -44,5 +45,8 @@ double measure_code_products(Isa isa, int threads, double seconds);
 
 // Bytes per second that all threads together read, each again and again from `bytes` of its own (1 KiB to 4 GiB).
 double measure_read(Isa isa, int threads, int64_t bytes, double seconds);
+
+// The same, read and written together, where each copies one half of its bytes to the other.
+double measure_copy(Isa isa, int threads, int64_t bytes, double seconds);
 
 }  // namespace lissome

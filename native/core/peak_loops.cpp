@@ -53,9 +53,21 @@ void read(const float* data, int64_t count, int64_t rounds, float* sink) {
     keep(sums, sink);
 }
 
+void copy(const float* from, float* to, int64_t count, int64_t rounds) {
+    for (int64_t round = 0; round < rounds; ++round) {
+        for (int64_t i = 0; i < count; i += kSums * kLanes) {
+#pragma GCC unroll 12
+            for (int j = 0; j < kSums; ++j) {
+                store(to + i + j * kLanes, load(from + i + j * kLanes));
+            }
+        }
+        asm volatile("" : : "r"(to) : "memory");  // every round is one
+    }
+}
+
 }  // namespace
 
 extern const PeakLoops peak_loops;
-const PeakLoops peak_loops = {int64_t{2} * kSums * kLanes, int64_t{kSums} * kLanes, multiply_add, read};
+const PeakLoops peak_loops = {int64_t{2} * kSums * kLanes, int64_t{kSums} * kLanes, multiply_add, read, copy};
 
 }  // namespace lissome::LISSOME_ISA

@@ -6,7 +6,7 @@ import pytest
 
 from lissome.errors import UnsupportedShape
 from lissome.runtime.kernels import instruction_sets
-from lissome.runtime.machine import cache_bytes, peak_gflops, peak_integer_gops, read_gbps
+from lissome.runtime.machine import cache_bytes, copy_gbps, peak_gflops, peak_integer_gops, read_gbps
 from lissome.runtime.native import native
 
 pytestmark = pytest.mark.native
@@ -36,6 +36,12 @@ def test_reading_is_really_done(isa):
     assert 0.01 < read_gbps(1, 1, isa, 0.01) < 4 * UNITS * LANES[isa] * GHZ
 
 
+@pytest.mark.parametrize("isa", instruction_sets())
+def test_copying_is_really_done(isa):
+    """Copying within the first cache is positive and no faster than its ports and the clock allow."""
+    assert 0.01 < copy_gbps(1, 1, isa, 0.01) < 8 * UNITS * LANES[isa] * GHZ
+
+
 def test_memory_is_slower_than_the_first_cache():
     """A working set beyond the last cache is read more slowly than one inside the first: sizes are in bytes."""
     assert read_gbps(len(cache_bytes()) + 1, 1, None, 0.05) < read_gbps(1, 1, None, 0.05)
@@ -60,3 +66,5 @@ def test_what_cannot_be_measured_is_refused():
     for size in (-1, 0, 1023, 2**33):
         with pytest.raises(ValueError, match="1 KiB to 4 GiB"):
             native.measure_read("scalar", 1, size, 0.01)
+        with pytest.raises(ValueError, match="1 KiB to 4 GiB"):
+            native.measure_copy("scalar", 1, size, 0.01)

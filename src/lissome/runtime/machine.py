@@ -59,11 +59,20 @@ def read_gbps(level: int, threads: int = 1, isa: str | None = None, seconds: flo
     cache (of a thread's share, at the last level), or four times the last one, 256 MB at most.
     Raises UnsupportedShape for an instruction set that this machine lacks, ValueError for a level that it lacks.
     """
+    return native.measure_read(resolve_isa(isa), threads, _working_set(level, threads), seconds) / 1e9
+
+
+@functools.cache
+def copy_gbps(level: int, threads: int = 1, isa: str | None = None, seconds: float = 0.1) -> float:
+    """Measured copying from one half of the set of `read_gbps` to the other: 10^9 bytes read and written a second."""
+    return native.measure_copy(resolve_isa(isa), threads, _working_set(level, threads), seconds) / 1e9
+
+
+def _working_set(level: int, threads: int) -> int:
+    """Bytes for each thread that live at a level of the memory."""
     caches = cache_bytes()
     if not 1 <= level <= len(caches) + 1:
         raise ValueError(f"level {level}; this machine has caches 1 to {len(caches)}, and memory as {len(caches) + 1}")
     if level > len(caches):
-        size = min(4 * caches[-1], 256_000_000)
-    else:
-        size = caches[level - 1] // 2 // (threads if level == len(caches) else 1)
-    return native.measure_read(resolve_isa(isa), threads, size, seconds) / 1e9
+        return min(4 * caches[-1], 256_000_000)
+    return caches[level - 1] // 2 // (threads if level == len(caches) else 1)
