@@ -18,11 +18,16 @@ constexpr int kChunksPerWorker = 4;  // so that a slow worker holds up a quarter
 // between the phases of a small network, less than anyone would notice.
 constexpr int kSpins = 2000;
 
-// Ticket: round 32 bits, workers 10, chunks 11, next chunk 11.
+// Ticket: round 32 bits, workers 10, end of the chunks that are left 11, first of them 11.
 static_assert(kMaxThreads < 1024 && kMaxThreads * kChunksPerWorker < 2048);
+
+constexpr uint64_t kOneFromTheEnd = uint64_t{1} << 11;
 
 uint64_t make_ticket(uint64_t round, uint64_t workers, uint64_t chunks) {
     return round << 32 | workers << 22 | chunks << 11;
+}
+int64_t chunks_of(int64_t tasks, int64_t workers) {
+    return std::min(tasks, workers * kChunksPerWorker);
 }
 uint64_t round_of(uint64_t ticket) {
     return ticket >> 32;
@@ -30,10 +35,10 @@ uint64_t round_of(uint64_t ticket) {
 int workers_of(uint64_t ticket) {
     return static_cast<int>(ticket >> 22 & 1023);
 }
-int64_t chunks_of(uint64_t ticket) {
+int64_t end_of(uint64_t ticket) {
     return static_cast<int64_t>(ticket >> 11 & 2047);
 }
-int64_t next_of(uint64_t ticket) {
+int64_t first_of(uint64_t ticket) {
     return static_cast<int64_t>(ticket & 2047);
 }
 
@@ -76,13 +81,16 @@ int Crew::grow(int count) {
 }
 
 bool Crew::claim(uint64_t seen, int worker) {
-    if (next_of(seen) >= chunks_of(seen) || worker >= workers_of(seen)) {
+    if (first_of(seen) >= end_of(seen) || worker >= workers_of(seen)) {
         return false;
     }
-    if (ticket_.compare_exchange_strong(seen, seen + 1, std::memory_order_acq_rel)) {
-        const int64_t tasks = tasks_.load(std::memory_order_relaxed), chunks = chunks_of(seen), next = next_of(seen);
-        work_.load(std::memory_order_relaxed)(context_.load(std::memory_order_relaxed), tasks * next / chunks,
-                                              tasks * (next + 1) / chunks, worker);
+    const bool from_the_end = worker % 2 != 0;
+    const uint64_t left = from_the_end ? seen - kOneFromTheEnd : seen + 1;
+    if (ticket_.compare_exchange_strong(seen, left, std::memory_order_acq_rel)) {
+        const int64_t tasks = tasks_.load(std::memory_order_relaxed), chunks = chunks_of(tasks, workers_of(seen));
+        const int64_t chunk = from_the_end ? end_of(left) : first_of(seen);
+        work_.load(std::memory_order_relaxed)(context_.load(std::memory_order_relaxed), tasks * chunk / chunks,
+                                              tasks * (chunk + 1) / chunks, worker);
         done_.fetch_add(1, std::memory_order_release);
     }
     return true;
@@ -106,7 +114,7 @@ void Crew::help(int worker) {
 }
 
 void Crew::run(int64_t tasks, int workers, Work work, const void* context) {
-    const auto chunks = static_cast<uint64_t>(std::min<int64_t>(tasks, int64_t{workers} * kChunksPerWorker));
+    const auto chunks = static_cast<uint64_t>(chunks_of(tasks, workers));
     tasks_.store(tasks, std::memory_order_relaxed);
     work_.store(work, std::memory_order_relaxed);
     context_.store(context, std::memory_order_relaxed);

@@ -4,6 +4,9 @@
 // to another program, a run of microseconds takes as long as the scheduler's time slice (measured: 100 ms instead of
 // 2 ms on a busy machine). Here a phase ends when its tasks are done, whoever does them: helpers that are asleep,
 // descheduled, busy with another engine's run or lost in a fork are simply not waited for.
+//
+// Workers of even numbers take tasks from the first on, the others from the last back: of two, each finds in its own
+// cache most of what it wrote in the phase before, where the tasks of both follow the same order in memory.
 #pragma once
 
 #include <atomic>
@@ -41,9 +44,9 @@ class Crew {
     int helpers_ = 0;
     int64_t process_ = 0;
 
-    // Round, worker limit, chunks and next chunk in one word: claiming a chunk is one compare-and-swap, which fails for
-    // anyone who looked at an earlier round. The rest of a round is fixed before its ticket is published and stays
-    // until its last chunk is done, so whoever holds a chunk may read it.
+    // Round, worker limit, end and first of the chunks that are left in one word: claiming a chunk is one
+    // compare-and-swap, which fails for anyone who looked at an earlier round. The rest of a round is fixed before its
+    // ticket is published and stays until its last chunk is done, so whoever holds a chunk may read it.
     alignas(64) std::atomic<uint64_t> ticket_{0};
     std::atomic<int64_t> tasks_{0};
     std::atomic<Work> work_{nullptr};
