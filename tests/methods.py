@@ -44,7 +44,6 @@ PRUNE: tuple[Method, ...] = (
     Magnitude(sparsity=0.5),
     Magnitude(sparsity=0.9),
     Magnitude(sparsity=0.5, scope="global"),
-    Magnitude(sparsity=0.5, scope="sensitivity"),
     Magnitude(threshold=0.25),
     Magnitude(quality=1.0),
     Lamp(sparsity=0.8),
@@ -57,6 +56,10 @@ PRUNE: tuple[Method, ...] = (
     Movement(sparsity=0.8),
     Random(sparsity=0.8),
     NofM(keep=1, of=2),
+)
+#: pruning that looks at the network, or takes part in training
+SEEING: tuple[Method, ...] = (
+    Magnitude(sparsity=0.5, scope="sensitivity"),
     BrainDamage(sparsity=0.4),
     ChannelLasso(sparsity=0.5),  # asleep, as the next one is: test_restored.py wakes them
     EnergyAware(sparsity=0.5),
@@ -95,8 +98,9 @@ BINARIZE: tuple[Method, ...] = (
     XNORNet(),
 )
 CHAINS: tuple[tuple[Method, ...], ...] = (
-    *((method,) for method in (*PRUNE, *SHARE, *QUANTIZE, *BINARIZE)),
+    *((method,) for method in (*PRUNE, *SEEING, *SHARE, *QUANTIZE, *BINARIZE)),
     *itertools.product(PRUNE, SHARE),
+    *itertools.product(SEEING, (SHARE[1], SHARE[-2])),
     *itertools.product(PRUNE[1:2], (*QUANTIZE, *BINARIZE)),
 )
 

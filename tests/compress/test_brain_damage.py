@@ -14,6 +14,15 @@ from lissome.compress.prune.brain_damage import saliency
 from lissome.errors import DataError, RecipeError
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Small tensors gain nothing from more, and on a busy machine lose much."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def small(results=3, seed=0):
     """Convolution, batch norm, ReLU, pooling, linear: linear piece by piece; and inputs."""
     torch.manual_seed(seed)
@@ -61,9 +70,10 @@ def test_curvature_of_a_regression_is_that_of_half_the_squared_error():
 def test_random_directions_are_right_in_the_mean():
     """With more results than EXACT, probes: over many seeds their mean nears the exact diagonal."""
     model, x = small(results=18)
+    x = x[:2]
     exact = hessian_diagonal(model, x, cross_entropy(torch.zeros(len(x), dtype=torch.long)))["5.weight"]
-    runs = torch.stack([curvature(model, (x,), seed=seed)["5.weight"] for seed in range(60)])
-    error = runs.std(0) / 60**0.5
+    runs = torch.stack([curvature(model, (x,), seed=seed)["5.weight"] for seed in range(40)])
+    error = runs.std(0) / 40**0.5
     assert ((runs.mean(0) - exact).abs() <= 5 * error + 1e-12).all()  # five standard errors over 144 entries
 
 

@@ -15,6 +15,16 @@ from lissome.compress.schedule import Iterative
 from lissome.errors import RecipeError
 from lissome.hardware import EIE
 
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Small tensors gain nothing from more, and on a busy machine lose much."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 RATE = 0.1
 
 

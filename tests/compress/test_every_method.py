@@ -13,7 +13,7 @@ from lissome.compress.apply import coded_parameters, compress_
 from lissome.compress.method import Method
 from lissome.compress.recipe import Recipe
 from lissome.errors import RecipeError
-from methods import BINARIZE, CHAINS, INPUTS, PRUNE, QUANTIZE, SHARE, chain_id, network
+from methods import BINARIZE, CHAINS, INPUTS, PRUNE, QUANTIZE, SEEING, SHARE, chain_id, network
 
 
 def bits_of(tensor):
@@ -65,7 +65,7 @@ def test_what_pruning_removed_stays_exactly_zero(chain):
         npst.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=7),
         elements=st.floats(-400, 400, width=32) | st.sampled_from([0.0, -0.0, 1.0, -1.0, 1e-38, -1e-7]),
     ),
-    first=st.sampled_from((None, *PRUNE)),
+    first=st.sampled_from((None, *PRUNE, *SEEING)),
     second=st.sampled_from((None, *SHARE, *QUANTIZE, *BINARIZE)),
 )
 def test_the_laws_hold_for_any_weights(values, first, second):

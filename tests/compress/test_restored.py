@@ -19,6 +19,15 @@ from lissome.hardware.energy import Hierarchy
 from lissome.hardware.workload import count
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Small tensors gain nothing from more, and on a busy machine lose much."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def network(seed=0):
     """Two convolutions around a ReLU, and a classifier."""
     torch.manual_seed(seed)

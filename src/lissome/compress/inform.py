@@ -47,7 +47,21 @@ def inform(
         if inputs is None:
             raise RecipeError(f"{method} looks at the network: give compress_ inputs=..., some hundred without labels")
         with torch.random.fork_rng(devices=[]):
-            method.inform(plain().eval(), {name_of(model, each): each for each in members}, checked(inputs))
+            method.inform(
+                _tied(model, plain().eval()), {name_of(model, each): each for each in members}, checked(inputs)
+            )
+
+
+def _tied(model: nn.Module, plain: nn.Module) -> nn.Module:
+    """`plain`, its parameters one where those of `model` are: baking gives each layer a weight of its own."""
+    first: dict[int, tuple[nn.Module, str]] = {}
+    for path, owner in model.named_modules():
+        for name, chain in getattr(owner, "parametrizations", {}).items():
+            place = (plain.get_submodule(path), name)
+            source, leaf = first.setdefault(id(chain.original if chain.is_tensor else chain), place)
+            if source is not place[0]:
+                setattr(*place, getattr(source, leaf))
+    return plain
 
 
 def name_of(model: nn.Module, member: Member) -> str:

@@ -73,6 +73,8 @@ class EnergyAware(Calibrated):
         del centred
         weight = member.weight()
         rows = weight.double().reshape(seen.rows.shape)
+        if not rows.any():
+            return  # a layer of zeros has nothing to lose
         stay = round((1 - self.sparsity) * rows.numel())
         large = stay - round(self.restored * stay)
         kept = keep_largest(rows.abs(), 1 - large / rows.numel()) if large else torch.zeros_like(rows, dtype=torch.bool)
