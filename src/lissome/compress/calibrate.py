@@ -50,7 +50,7 @@ def calibrate_(
     A weight that several layers read is decided at the first. The result depends on `inputs` and `seed` alone.
     Raises RecipeError when no calibrated method is on the model or one is on a weight that no convolution or linear
     layer reads; DataError for no inputs and for NaN or infinity in them or in an activation, naming the layer;
-    TraceError as `freeze` does.
+    TraceError as `freeze` does. The model is as before when an error is raised.
     """
     chosen = FAMILIES if family is None else (family,)
     families = [members for members in (_members(model, each) for each in chosen) if members]
@@ -59,12 +59,16 @@ def calibrate_(
     checked(inputs)
     was_training = {module: module.training for module in model.modules()}
     model.eval()
+    state = {name: value.detach().clone() for name, value in model.state_dict().items()}
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             original = (baked_copy(reference) if reference is not None else _asleep(model, chosen)).eval()
             for members in families:
                 _Walk(original, model, members, list(torch.split(inputs, batch))).run()
+    except BaseException:
+        model.load_state_dict(state)
+        raise
     finally:
         for module, mode in was_training.items():
             module.training = mode
