@@ -31,6 +31,7 @@ from lissome.compress.prune import (
     Movement,
     NofM,
     Random,
+    SparseGPT,
     Surgery,
     Taylor,
 )
@@ -63,6 +64,7 @@ SEEING: tuple[Method, ...] = (
     BrainDamage(sparsity=0.4),
     ChannelLasso(sparsity=0.5),  # asleep, as the next one is: test_restored.py wakes them
     EnergyAware(sparsity=0.5),
+    SparseGPT(sparsity=0.5),
     Surgery(sparsity=0.5, gamma=0.0),
     ADMM(sparsity=0.5),
     GroupLasso(filters=0.1, shapes=0.1, threshold=0.5),

@@ -112,7 +112,7 @@ def _groups(tensors: list[Any]) -> list[list[Any]]:
 
 
 def _reals(stream: bytes, tensors: list[Any], counts: list[int], text: Decoder, prime: bytes) -> list[list[float]]:
-    widths = [{"f": 4, "b": 2, "h": 2, "e": 1}[letter] for *_, letter in tensors]
+    widths = [{"f": 4, "b": 2, "h": 2, "e": 1, "w": 1}[letter] for *_, letter in tensors]
     sizes = [sum(n for n, width in zip(counts, widths, strict=True) if width > plane) for plane in range(4)]
     if not stream:
         planes = b""
@@ -151,7 +151,9 @@ def _value(pattern: int, letter: str) -> float:
         return float(struct.unpack("<f", struct.pack("<I", pattern))[0])
     if letter == "b":
         return float(struct.unpack("<f", struct.pack("<I", pattern << 16))[0])
-    if letter == "h":
+    if letter == "w":  # the upper byte of a float16
+        pattern <<= 8
+    if letter in "hw":
         return float(struct.unpack("<e", struct.pack("<H", pattern))[0])
     sign, exponent, mantissa = -1.0 if pattern & 0x80 else 1.0, pattern >> 3 & 15, pattern & 7
     return sign * (mantissa / 8 * 2.0**-6 if exponent == 0 else (1 + mantissa / 8) * 2.0 ** (exponent - 7))

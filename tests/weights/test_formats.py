@@ -13,6 +13,7 @@ NARROW = {
     "bfloat16": (torch.bfloat16, np.uint16),
     "float16": (torch.float16, np.uint16),
     "float8_e4m3": (torch.float8_e4m3fn, np.uint8),
+    "float8_e5m2": (torch.float8_e5m2, np.uint8),
 }
 
 
@@ -89,7 +90,7 @@ def test_any_float_rounds_as_torch_rounds_it(value, fmt):
 
 def positive_finite_max(fmt):
     """Largest finite value of the format."""
-    return {"bfloat16": 3.3895313892515355e38, "float16": 65504.0, "float8_e4m3": 448.0}[fmt]
+    return {"bfloat16": 3.3895313892515355e38, "float16": 65504.0, "float8_e4m3": 448.0, "float8_e5m2": 57344.0}[fmt]
 
 
 @pytest.mark.parametrize("fmt", NARROW)
@@ -104,6 +105,7 @@ def test_largest_value_is_torchs(fmt):
         ("float16", 65520.0),  # the middle between the largest value and what would follow: rounds up, to infinity
         ("bfloat16", np.finfo(np.float32).max),
         ("float8_e4m3", np.nextafter(np.float32(448), np.float32(np.inf))),
+        ("float8_e5m2", 61440.0),
         ("float8_e4m3", np.inf),
         ("float8_e4m3", np.nan),
     ],
@@ -120,7 +122,7 @@ def test_just_below_overflow_still_fits():
     assert round_to(np.array([np.nextafter(np.float32(65520), np.float32(0))]), "float16") == 65504.0
 
 
-@pytest.mark.parametrize("fmt", ["float16", "bfloat16"])
+@pytest.mark.parametrize("fmt", ["float16", "bfloat16", "float8_e5m2"])
 def test_infinity_and_nan_stay_what_they_are(fmt):
     """The formats that have infinity and NaN keep them; refusing them is the coded weight's business."""
     values = np.array([np.inf, -np.inf, np.nan], dtype=np.float32)
@@ -139,7 +141,7 @@ def test_float32_is_stored_bit_for_bit():
 @pytest.mark.parametrize("fmt", FORMATS)
 def test_shape_is_kept_and_layout_does_not_matter(fmt):
     """Any shape, the empty one and a transposed view included, comes back in that shape."""
-    values = np.arange(12, dtype=np.float32).reshape(3, 4)
+    values = (np.arange(12, dtype=np.float32) % 8).reshape(3, 4)
     for array in (values, values.T, values[:, ::2], np.zeros((0, 3), np.float32), np.float32(1.5).reshape(())):
         assert isinstance(round_to(array, fmt), np.ndarray)
         assert np.array_equal(round_to(array, fmt), array)
@@ -150,5 +152,5 @@ def test_shape_is_kept_and_layout_does_not_matter(fmt):
 @pytest.mark.parametrize("convert", [to_bits, from_bits])
 def test_unknown_format_lists_those_that_exist(convert):
     """The error names what was asked and every format there is."""
-    with pytest.raises(WeightError, match=r"'float4'; known: float32, bfloat16, float16, float8_e4m3"):
+    with pytest.raises(WeightError, match=r"'float4'; known: float32, bfloat16, float16, float8_e4m3, float8_e5m2"):
         convert(np.zeros(1, np.float32), "float4")

@@ -19,9 +19,9 @@ from lissome.pack.coder import IndexSpec
 from lissome.weights.codebook import MAX_ENTRIES
 from lissome.weights.coded import check_shape
 
-FORMAT_LETTERS: Final = {"float32": "f", "bfloat16": "b", "float16": "h", "float8_e4m3": "e"}
+FORMAT_LETTERS: Final = {"float32": "f", "bfloat16": "b", "float16": "h", "float8_e4m3": "e", "float8_e5m2": "w"}
 _FORMATS: Final = {letter: name for name, letter in FORMAT_LETTERS.items()}
-_FORM: Final = re.compile(r"(s?)([1-9][0-9]{0,4})?([fbhe])")
+_FORM: Final = re.compile(r"(s?)([1-9][0-9]{0,4})?([fbhew])")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,8 @@ A format is named by a string (``FORMATS``). Values travel through lissome as fl
 representable in their format, so rounding happens once, where it can be trained around, and storing is lossless.
 
 float8_e4m3 follows Micikevicius et al. 2022, "FP8 formats for deep learning" (1 sign, 4 exponent, 3 mantissa bits,
-bias 7, no infinity, maximum 448); bfloat16 is the upper half of a float32. All roundings are to nearest, ties to even.
+bias 7, no infinity, maximum 448), float8_e5m2 too (5 exponent, 2 mantissa bits, bias 15, maximum 57,344, infinity and
+NaN as IEEE has them); bfloat16 is the upper half of a float32. All roundings are to nearest, ties to even.
 """
 
 from __future__ import annotations
@@ -16,22 +17,25 @@ from numpy.typing import NDArray
 
 from lissome.errors import WeightError
 
-FORMATS: Final = ("float32", "bfloat16", "float16", "float8_e4m3")
-ITEMSIZE: Final = {"float32": 4, "bfloat16": 2, "float16": 2, "float8_e4m3": 1}
-
-_E4M3_MAX: Final = 448.0
+FORMATS: Final = ("float32", "bfloat16", "float16", "float8_e4m3", "float8_e5m2")
+ITEMSIZE: Final = {"float32": 4, "bfloat16": 2, "float16": 2, "float8_e4m3": 1, "float8_e5m2": 1}
 
 
-def _e4m3_table() -> NDArray[np.float32]:
-    """Value of each of the 128 non-negative codes; code 127 is NaN."""
-    code = np.arange(128)
-    exponent, mantissa = code >> 3, (code & 7).astype(np.float64)
-    value = np.where(exponent == 0, mantissa / 8 * 2.0**-6, (1 + mantissa / 8) * 2.0 ** (exponent - 7.0))
-    value[127] = np.nan
+def _float8(mantissa_bits: int, bias: int) -> NDArray[np.float32]:
+    """Value of each of the 128 non-negative codes, as if none stood for infinity or NaN."""
+    code, steps = np.arange(128), 1 << mantissa_bits
+    exponent, mantissa = code >> mantissa_bits, (code & (steps - 1)).astype(np.float64)
+    small = mantissa / steps * 2.0 ** (1 - bias)
+    value = np.where(exponent == 0, small, (1 + mantissa / steps) * 2.0 ** (exponent - float(bias)))
     return value.astype(np.float32)
 
 
-_E4M3: Final = _e4m3_table()
+_E4M3: Final = _float8(3, 7)
+_E4M3[127] = np.nan
+_E5M2: Final = _float8(2, 15)
+_E5M2[124], _E5M2[125:] = np.inf, np.nan
+#: values of the codes, and how many of them are finite
+_FLOAT8: Final = {"float8_e4m3": (_E4M3, 127), "float8_e5m2": (_E5M2, 124)}
 
 
 def check_format(name: str) -> str:
@@ -61,17 +65,27 @@ def to_bits(values: NDArray[np.float32], fmt: str) -> NDArray[np.unsignedinteger
         bits = np.where(np.isnan(values), 0x7FC0, rounded).astype(np.uint16)
         overflow = ((bits & 0x7FFF) == 0x7F80) & np.isfinite(values)
     else:
-        magnitude = np.abs(values)
-        overflow = ~(magnitude <= _E4M3_MAX)
-        upper = np.clip(np.searchsorted(_E4M3[:127], magnitude), 1, 126)
-        low, high = _E4M3[upper - 1].astype(np.float64), _E4M3[upper].astype(np.float64)
-        middle = (low + high) / 2
-        up = (magnitude > middle) | ((magnitude == middle) & (upper % 2 == 0))
-        bits = (np.where(up, upper, upper - 1) | (np.signbit(values) << 7)).astype(np.uint8)
+        bits, overflow = _to_float8(values, fmt)
     if overflow.any():
         worst = float(np.abs(values[overflow]).max())
         raise WeightError(f"value {worst:g} does not fit {fmt}; store it as float32 or rescale the layer")
     return np.asarray(bits)  # NumPy turns what it computes from a scalar array into a bare scalar
+
+
+def _to_float8(values: NDArray[np.float32], fmt: str) -> tuple[NDArray[np.unsignedinteger], NDArray[np.bool_]]:
+    """Bit patterns, and where the format has none for a value."""
+    table, finite = _FLOAT8[fmt]
+    magnitude = np.abs(values)
+    upper = np.clip(np.searchsorted(table[:finite], magnitude), 1, finite - 1)
+    low, high = table[upper - 1].astype(np.float64), table[upper].astype(np.float64)
+    middle = (low + high) / 2
+    up = (magnitude > middle) | ((magnitude == middle) & (upper % 2 == 0))
+    code = np.where(up, upper, upper - 1)
+    overflow = ~(magnitude <= table[finite - 1])
+    if fmt == "float8_e5m2":  # as IEEE's: up to the middle of what would follow, and infinity and NaN stay
+        overflow = (magnitude >= 61440) & np.isfinite(values)
+        code = np.where(np.isnan(values), 127, np.where(np.isinf(values), 124, code))
+    return np.asarray(code | (np.signbit(values) << 7), dtype=np.uint8), np.asarray(overflow)
 
 
 def from_bits(bits: NDArray[np.unsignedinteger], fmt: str) -> NDArray[np.float32]:
@@ -84,7 +98,7 @@ def from_bits(bits: NDArray[np.unsignedinteger], fmt: str) -> NDArray[np.float32
     if fmt == "bfloat16":
         return np.asarray(np.asarray(bits, dtype=np.uint32) << 16, order="C").view(np.float32)
     code = np.asarray(bits, dtype=np.uint8, order="C")
-    magnitude = _E4M3[code & 0x7F]
+    magnitude = _FLOAT8[fmt][0][code & 0x7F]
     value: NDArray[np.float32] = np.where(code & 0x80, -magnitude, magnitude)
     return value
 

@@ -12,6 +12,7 @@ from lissome.compress.prune.magnitude import Magnitude
 from lissome.compress.prune.movement import Movement
 from lissome.compress.prune.n_of_m import NofM
 from lissome.compress.prune.random import Random
+from lissome.compress.prune.sparse_gpt import SparseGPT
 from lissome.compress.prune.surgery import Surgery
 from lissome.compress.prune.taylor import Taylor
 
@@ -28,6 +29,7 @@ __all__ = [
     "Movement",
     "NofM",
     "Random",
+    "SparseGPT",
     "Surgery",
     "Taylor",
 ]

@@ -1,8 +1,9 @@
-"""Weights in a smaller floating point format: float16, bfloat16 or float8 E4M3, rounded to nearest, ties to even.
+"""Weights in a smaller floating point format: float16, bfloat16 or float8, rounded to nearest, ties to even.
 
 The rounding is weights/formats.py's, from the bits. bfloat16 keeps float32's range at 8 bits of precision (Kalamkar et
 al. 2019, "A study of BFLOAT16 for deep learning training"), float16 eleven bits at a range of 6e-8 to 65,504, float8
-E4M3 four bits at 2e-3 to 448 (Micikevicius et al. 2022). A value past the largest number becomes the largest number.
+E4M3 four bits at 2e-3 to 448, float8 E5M2 three at 2e-5 to 57,344 (Micikevicius et al. 2022). A value past the largest
+number becomes the largest number.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ _LARGEST: Final = {
     "float16": 65504.0,
     "bfloat16": torch.finfo(torch.bfloat16).max,
     "float8_e4m3": 448.0,
+    "float8_e5m2": 57344.0,
     "float32": torch.finfo(torch.float32).max,
 }
 
@@ -49,7 +51,8 @@ class Rounded(Snapped):
 
 @dataclass(frozen=True)
 class Format(Method):
-    """Store weights as numbers of `format`: "float16", "bfloat16", "float8_e4m3" or "float32" (as they are).
+    """Store weights as numbers of `format`: "float16", "bfloat16", "float8_e4m3", "float8_e5m2", or "float32" as they
+    are.
 
     Training goes on beneath. Raises RecipeError for an unknown format.
     """
