@@ -72,7 +72,7 @@ def untrained(*methods: Method, ends: bool = True) -> Make:
 
 
 def pruned(method: Method, epochs: float, lr: float) -> Callable[[nn.Module, Bench], nn.Module]:
-    """Prune by the cubic schedule over the first two thirds of the training."""
+    """Prune by the cubic schedule over the first third of the training."""
 
     def make(model: nn.Module, bench: Bench) -> nn.Module:
         key = hashlib.sha256(f"{type(model).__name__} {method} {epochs} {lr}".encode()).hexdigest()[:12]
@@ -85,7 +85,7 @@ def pruned(method: Method, epochs: float, lr: float) -> Callable[[nn.Module, Ben
 
         def step(_done: int, steps: int) -> None:
             if not ramps:
-                ramps.append(Cubic(model, end_step=2 * steps // 3, every=20))
+                ramps.append(Cubic(model, end_step=steps // 3, every=20))
             ramps[0].step()
 
         bench.train(model, epochs, lr, on_step=step)
@@ -174,7 +174,9 @@ def on_both(network: str, pace: float) -> tuple[Case, ...]:
         Case("int8 after training", integers(8), "8", "8", most_lost=0.3),
         Case("weight sharing 8/4 bits", shared(4, 0.5, 0.005 * pace), "8/4", epochs=0.5, most_lost=0.0),
         Case("ternary weight network", trained(3, 0.05 * pace, B.TernaryWeight()), "2", epochs=3, most_lost=3.7),
-        Case("trained ternary quantization", trained(3, 0.05 * pace, B.TrainedTernary()), "2", epochs=3, most_lost=0.6),
+        Case(
+            "trained ternary quantization", trained(3, 0.005 * pace, B.TrainedTernary()), "2", epochs=3, most_lost=0.6
+        ),
         Case("binary weight network", trained(3, 0.05 * pace, B.BinaryWeight()), "1", epochs=3, most_lost=1.8),
     )
     return tuple(replace(case, network=network) for case in cases)
@@ -183,9 +185,9 @@ def on_both(network: str, pace: float) -> tuple[Case, ...]:
 CASES: Final = (
     *on_both("lenet-5", 0.2),
     *on_both("cifar-resnet-20", 1.0),
-    Case("magnitude, 80 % fine-grained", sparse(pruned(MOST, 3, 0.02)), epochs=3, most_lost=0.3),
-    Case("prune + share + code, 80 %", coded(2e-7, pruned(MOST, 3, 0.02)), epochs=3, most_lost=0.3, least_ratio=18),
-    Case("rate-distortion after training", coded(2.5e-7), most_lost=0.5, least_ratio=11),
+    Case("magnitude, 80 % fine-grained", sparse(pruned(MOST, 8, 0.05)), epochs=8, most_lost=0.3),
+    Case("prune + share + code, 80 %", coded(2e-7, pruned(MOST, 8, 0.05)), epochs=8, most_lost=0.3, least_ratio=18),
+    Case("rate-distortion after training", coded(6e-7), most_lost=0.5, least_ratio=11),
     Case("filters, half the MACs", smaller(0.5, 3, 0.02), epochs=3, most_lost=0.5, network="cifar-resnet-56"),
 )
 
