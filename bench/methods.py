@@ -61,11 +61,16 @@ def trained(epochs: float, lr: float, *methods: Method) -> Make:
 
 
 def untrained(*methods: Method, ends: bool = True) -> Make:
-    """Compress the network with its batch norms folded, and leave it at that. ends: the first and last layer too."""
+    """Compress the network with its batch norms folded, show it a few images, and leave it at that.
+
+    ends: the first and last layer too.
+    """
 
     def make(model: nn.Module, bench: Bench) -> Made:
         fold_batch_norms_(model, bench.images.example)
         ls.compress_(model, list(methods) if ends else bench.inner(*methods))
+        with torch.no_grad():
+            model(bench.calibration())
         return model
 
     return make
@@ -164,10 +169,16 @@ def on_both(network: str, pace: float) -> tuple[Case, ...]:
     """Cases of one network; `pace`: its learning rates over ResNet-20's."""
     cases = (
         Case("float32, trained as long", trained(2, 0.02 * pace), epochs=2),
-        Case("dynamic fixed point, 8-bit weights", untrained(Q.DynamicFixedPoint(bits=8)), "8", most_lost=0.4),
-        Case("dynamic fixed point, 4-bit weights", untrained(Q.DynamicFixedPoint(bits=4), ends=False), "4"),
-        Case("log domain, 4-bit weights, base √2", untrained(Q.Log(bits=4, base="sqrt2"), ends=False), "4"),
-        Case("log domain, 4-bit weights, base 2", untrained(Q.Log(bits=4, base="2"), ends=False), "4"),
+        Case(
+            "dynamic fixed point 8/10", untrained(Q.DynamicFixedPoint(8, activation_bits=10)), "8", "10", most_lost=0.4
+        ),
+        Case("dynamic fixed point 8/8", untrained(Q.DynamicFixedPoint(8, activation_bits=8)), "8", "8", most_lost=0.6),
+        Case("uniform 4-bit weights", untrained(Q.DynamicFixedPoint(4), ends=False), "4"),
+        Case("log 4-bit weights, base √2", untrained(Q.Log(4, "sqrt2"), ends=False), "4"),
+        Case("log 4-bit weights, base 2", untrained(Q.Log(4, "2"), ends=False), "4"),
+        Case("uniform 4/4", untrained(Q.DynamicFixedPoint(4, activation_bits=4), ends=False), "4", "4"),
+        Case("log 4/4, base √2", untrained(Q.Log(4, "sqrt2", activation_bits=4), ends=False), "4", "4"),
+        Case("log 4/4, base 2", untrained(Q.Log(4, "2", activation_bits=4), ends=False), "4", "4"),
         Case("float16", untrained(Q.Format(format="float16")), "16"),
         Case("bfloat16", untrained(Q.Format(format="bfloat16")), "16"),
         Case("float8 e4m3", untrained(Q.Format(format="float8_e4m3")), "8"),

@@ -77,6 +77,8 @@ def settle_each(members: Sequence[Member], fraction: float) -> None:
         snapped.settled.fill_(value=fraction >= 1)
         if fraction >= 1:
             snapped.settle(member.weight())
+        if snapped.around is not None:
+            snapped.around.active.fill_(value=fraction >= 1)
 
 
 def _coded(values: NDArray[np.float32]) -> Codebook | Dense:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from lissome.compress.method import Member, Method
+from lissome.compress.quantize.layer_inputs import FollowedLog
 from lissome.compress.snapped import Snapped, settle_each
 from lissome.errors import RecipeError
 
@@ -25,6 +26,11 @@ class Powers(Snapped):
     """± b^e and 0."""
 
     method: Log
+
+    def __init__(self, method: Log, where: str, weight: Tensor) -> None:
+        super().__init__(method, where, weight)
+        if method.activation_bits:
+            self.around = FollowedLog(where, method.activation_bits, BASES[method.base]).to(weight.device)
 
     def snap(self, weight: Tensor) -> Tensor:
         pace = BASES[self.method.base]  # log2 of the base
@@ -40,6 +46,8 @@ class Powers(Snapped):
 class Log(Method):
     """A layer's weights become a sign and a power of `base`, "2" or "sqrt2", in `bits` bits, 2 to 8, or 0.
 
+    activation_bits: of what goes into the layer, 2 to 8, 0: as it is; the first batch sets its largest power, and
+    training raises it. With both, a product is a shift.
     Raises RecipeError for options outside these.
     """
 
@@ -47,10 +55,13 @@ class Log(Method):
 
     bits: int = 4
     base: str = "2"
+    activation_bits: int = 0
 
     def __post_init__(self) -> None:
         if not 2 <= self.bits <= 8:
             raise RecipeError(f"quantize.Log: bits is 2 to 8, not {self.bits!r}")
+        if self.activation_bits != 0 and not 2 <= self.activation_bits <= 8:
+            raise RecipeError(f"quantize.Log: activation_bits is 2 to 8, or 0 for none, not {self.activation_bits!r}")
         if self.base not in BASES:
             raise RecipeError(f"quantize.Log: unknown base {self.base!r}; known: {', '.join(BASES)}")
 
