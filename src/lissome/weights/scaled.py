@@ -64,11 +64,11 @@ class Scaled:
         """What the operator reads, by what it is called.
 
         Small codes are times a power of two there, and the scales divided by it: the same weights bit for bit, but
-        kernels that round biases to units of a layer's sums have finer ones.
+        kernels that round biases to units of a layer's sums have finer ones. Signs stay signs, for kernels on bits.
         """
         numbers = self.codes.to_dense()
         most = float(np.abs(numbers).max(initial=0))
-        finer = 2.0 ** np.floor(np.log2(127 / most)) if 0 < most <= 63 else 1.0
+        finer = 2.0 ** np.floor(np.log2(127 / most)) if 1 < most <= 63 else 1.0
         scale = (self.scale / np.float32(finer)).astype(np.float32)
         if finer == 1 or not np.array_equal(scale * np.float32(finer), self.scale):
             return {"codes": self.codes, "scale": Dense(self.scale)}
