@@ -1,9 +1,8 @@
-// Bands of a padded, phase-split input (conv/taps.h): filling them, and storing what strips of them give.
+// Bands of a padded, phase-split input (conv/taps.h), and filling them.
 // Included by sources compiled once per instruction set.
 #pragma once
 
 #include "conv/taps.h"
-#include "core/activation.h"
 #include "core/kernel.h"
 #include "core/lanes.h"
 
@@ -20,16 +19,16 @@ LISSOME_INLINE bool copied_finite(const Copying& copying) {
     return all_finite(add(copying.zeros[0], copying.zeros[1]));
 }
 
-// Stores a vector of which `count` lanes are wanted, whole where `room` floats follow: what comes next overwrites it.
-LISSOME_INLINE void put(float* to, Vec x, int64_t count, int64_t room, Copying& copying) {
-    const Vec other = copying.zeros[1];
-    copying.zeros[1] = fma(x, zero(), copying.zeros[0]);
-    copying.zeros[0] = other;
-    if (room >= kLanes) {
-        store(to, x);
-    } else {
-        store_some(to, x, count);
+// Looks at whole vectors that stay where they are.
+LISSOME_INLINE void scan(const float* x, int64_t count, Copying& copying) {
+    Vec first = copying.zeros[0], second = copying.zeros[1];
+    int64_t i = 0;
+    for (; i + 2 * kLanes <= count; i += 2 * kLanes) {
+        first = fma(load(x + i), zero(), first);
+        second = fma(load(x + i + kLanes), zero(), second);
     }
+    copying.zeros[0] = i < count ? fma(load(x + i), zero(), first) : first;
+    copying.zeros[1] = second;
 }
 
 LISSOME_INLINE int64_t within(int64_t x, int64_t most) {
@@ -43,6 +42,7 @@ LISSOME_INLINE Vec load_inside(const float* p, int64_t before, int64_t after) {
 }
 
 // to[j] = row[x + j · step] where that is inside [0, w), else 0, for count · step ≤ what a row has and is padded by.
+// Vectors are stored whole where `room` floats follow: what comes next overwrites what is too much.
 template <int Step>
 LISSOME_INLINE void copy_row(float* to, int64_t count, int64_t room, const float* row, int64_t x, int64_t w,
                              Copying& copying) {
@@ -50,15 +50,24 @@ LISSOME_INLINE void copy_row(float* to, int64_t count, int64_t room, const float
     for (int i = 0; i < kLanes; ++i) {
         even[i] = 2 * i;
     }
+    Vec zeros = copying.zeros[0], other = copying.zeros[1];
     for (int64_t j = 0; j < count; j += kLanes) {
-        const int64_t at = x + j * Step, some = least(kLanes, count - j);
-        Vec from = load_inside(row + at, at, w - at);
+        const int64_t at = x + j * Step, some = least(kLanes, count - j), next = at + (Step - 1) * kLanes;
+        const bool whole = at >= 0 && next + kLanes <= w;
+        Vec from = whole ? load(row + at) : load_inside(row + at, at, w - at);
         if constexpr (Step == 2) {
-            const int64_t next = at + kLanes;
-            from = permute(from, load_inside(row + next, next, w - next), even);
+            from = permute(from, whole ? load(row + next) : load_inside(row + next, next, w - next), even);
         }
-        put(to + j, from, some, room - j, copying);
+        const Vec last = other;
+        other = fma(from, zero(), zeros);
+        zeros = last;
+        if (room - j >= kLanes) {
+            store(to + j, from);
+        } else {
+            store_some(to + j, from, some);
+        }
     }
+    copying = {{zeros, other}};
 }
 
 static void copy_any_row(float* to, int64_t count, const float* row, int64_t x, int64_t step, int64_t w,
@@ -157,135 +166,67 @@ static void fill_block(const ConvShape& s, const TapGeometry& g, const float* bl
     }
 }
 
-// Where a strip's results go: runs of neighbouring outputs.
-struct Run {
-    int64_t from, to, count;
+static constexpr int64_t kChannels = kLanes;  // in a chunk
+
+static int64_t align(int64_t floats) {
+    return ceil_div(floats, 16) * 16;
+}
+
+// Where a band's inputs are: in workspace, or, with no floats there, in the input itself.
+template <bool kFromBlocks>
+static TapGeometry bands(const ConvShape& s) {
+    TapGeometry g = tap_geometry(s);
+    if (!kFromBlocks && flat(s, g) && g.positions % kLanes == 0) {
+        g.plane = g.step = g.positions;
+        g.floats = 0;
+    }
+    return g;
+}
+static int64_t units(const ConvShape& s, const TapGeometry& g) {
+    return s.n * g.bands;
+}
+static bool alone(const ConvShape& s, const TapGeometry& g, int workers) {
+    return workers == 1 || units(s, g) >= 8 * workers;
+}
+static int64_t slot_floats(const ConvShape& s, const TapGeometry& g) {
+    return align(g.floats) + align(ceil_div(s.c, kChannels));
+}
+
+static int64_t slots(const ConvShape& s, const TapGeometry& g, int workers) {
+    return alone(s, g, workers) ? workers : units(s, g);
+}
+
+struct Band {
+    float *space, *flags;  // in workspace
+    const float* planes;
 };
 
-constexpr int kMostVectors = 8, kMostRuns = kMostVectors * kLanes + 2;
-
-struct Strip {
-    int64_t first, count;  // positions
-    bool straight;         // neighbouring positions are neighbouring outputs
-    Run run[kMostRuns];
-    int64_t runs, end;                     // end: past the last output
-    int64_t pixel[kMostVectors * kLanes];  // output of each position, or −1
-};
-
-LISSOME_INLINE void make_strip(const ConvShape& s, const TapGeometry& g, int64_t first, int64_t count, Strip& strip) {
-    strip.first = first;
-    strip.count = count;
-    strip.straight = g.width == s.q;
-    strip.runs = 0;
-    strip.end = 0;
-    for (int64_t i = 0; i < kMostVectors * kLanes; ++i) {
-        strip.pixel[i] = -1;
-    }
-    for (int64_t done = 0; done < count;) {
-        const int64_t row = (first + done) / g.width, column = (first + done) % g.width;
-        const int64_t most = least(g.width - column, count - done), some = least(s.q - column, most);
-        if (some > 0) {
-            strip.run[strip.runs++] = {done, row * s.q + column, some};
-            strip.end = row * s.q + column + some;
-        }
-        for (int64_t i = 0; i < some; ++i) {
-            strip.pixel[done + i] = row * s.q + column + i;
-        }
-        done += most;
-    }
+static Band band_at(const Call& call, const TapGeometry& g, int64_t slot, int64_t unit) {
+    const ConvShape& s = call.shape->conv;
+    float* space = reinterpret_cast<float*>(call.workspace) + slot * slot_floats(s, g);
+    const float* x = call.in[0] + unit / g.bands * s.c * s.h * s.w + unit % g.bands * g.band;
+    return {space, space + align(g.floats), g.floats > 0 ? space : x};
 }
 
-template <int V>
-LISSOME_INLINE void activate_each(Vec* sum, const Activation& activation) {
-    if (activation.kind == ActivationKind::relu) {
-#pragma GCC unroll 8
-        for (int v = 0; v < V; ++v) {
-            sum[v] = relu(sum[v]);
-        }
-    } else if (activation.kind != ActivationKind::none) {
-#pragma GCC unroll 8
-        for (int v = 0; v < V; ++v) {
-            sum[v] = activate(sum[v], activation);
-        }
-    }
-}
-
-// Sums of a strip of V vectors, to a filter's outputs y, residual added where there is one.
-template <int V>
-LISSOME_INLINE void store_straight(Vec* sum, const Strip& strip, const Activation& activation, const float* residual,
-                                   float* y) {
-    const int64_t last = strip.count - (V - 1) * kLanes;
-    y += strip.first;
-    if (residual != nullptr) {
-#pragma GCC unroll 8
-        for (int v = 0; v < V - 1; ++v) {
-            sum[v] = add(sum[v], load(residual + strip.first + v * kLanes));
-        }
-        sum[V - 1] = add(sum[V - 1], load_some(residual + strip.first + (V - 1) * kLanes, last));
-    }
-    activate_each<V>(sum, activation);
-#pragma GCC unroll 8
-    for (int v = 0; v < V - 1; ++v) {
-        store(y + v * kLanes, sum[v]);
-    }
-    store_some(y + (V - 1) * kLanes, sum[V - 1], last);
-}
-
-// The same through memory, run by run. A vector that reaches past its run is put right by the runs after it.
-static void store_runs(const float* sums, const Strip& strip, const Activation& activation, const float* residual,
-                       float* y) {
-    for (int64_t i = 0; i < strip.runs; ++i) {
-        const Run& run = strip.run[i];
-        for (int64_t j = 0; j < run.count; j += kLanes) {
-            const int64_t to = run.to + j;
-            const bool whole = to + kLanes <= strip.end;
-            const int64_t some = whole ? kLanes : run.count - j;
-            Vec sum = load(sums + run.from + j);
-            if (residual != nullptr) {
-                sum = add(sum, load_some(residual + to, some));
-            }
-            store_some(y + to, activate(sum, activation), some);
-        }
-    }
-}
-
-template <int V>
-LISSOME_INLINE void store_strip(Vec* sum, const Strip& strip, const Activation& activation, const float* residual,
-                                float* y) {
-    if (strip.straight) {
-        store_straight<V>(sum, strip, activation, residual, y);
-        return;
-    }
-    float sums[(V + 1) * kLanes];
-#pragma GCC unroll 8
-    for (int v = 0; v < V; ++v) {
-        store(sums + v * kLanes, sum[v]);
-    }
-    store_runs(sums, strip, activation, residual, y);
-}
-
-// Sums of a strip of V vectors for kLanes filters, rows[filter][position], into a block of an output in blocks:
-// y (pixel, kLanes), and residual beside it or nullptr.
-template <int V>
-static void store_block(const float* rows, const Strip& strip, const Activation& activation, const float* residual,
-                        float* y) {
-    for (int v = 0; v < V; ++v) {
-        const float* row[kLanes];
-        for (int i = 0; i < kLanes; ++i) {
-            row[i] = rows + (i * V + v) * kLanes;
-        }
-        Vec tile[kLanes];
-        load_columns(row, tile);
-#pragma GCC unroll 16
-        for (int i = 0; i < kLanes; ++i) {
-            const int64_t pixel = strip.pixel[v * kLanes + i];
-            if (pixel >= 0) {
-                Vec sum = residual != nullptr ? add(tile[i], load(residual + pixel * kLanes)) : tile[i];
-                activate_each<1>(&sum, activation);
-                store(y + pixel * kLanes, sum);
+template <bool kFromBlocks>
+static void fill_chunk(const Call& call, const TapGeometry& g, const Band& band, int64_t unit, int64_t chunk) {
+    const ConvShape& s = call.shape->conv;
+    const int64_t n = unit / g.bands, first = unit % g.bands * g.band, channel = g.phases_h * g.phases_w * g.plane;
+    const int64_t begin = chunk * kChannels, end = least(s.c, begin + kChannels), area = s.h * s.w;
+    Copying copying = start_copying();
+    if constexpr (kFromBlocks) {
+        const float* from = call.in[0] + (n * ceil_div(s.c, kLanes) + chunk) * area * kLanes;
+        fill_block(s, g, from, end - begin, first, band.space + begin * channel, copying);
+    } else {
+        for (int64_t c = begin; c < end; ++c) {
+            if (g.floats > 0) {
+                fill_planes(s, g, call.in[0] + (n * s.c + c) * area, first, band.space + c * channel, copying);
+            } else {
+                scan(band.planes + c * area, least(g.band, area - first), copying);
             }
         }
     }
+    band.flags[chunk] = copied_finite(copying) ? 0.0f : 1.0f;
 }
 
 }  // namespace lissome::LISSOME_ISA

@@ -18,12 +18,13 @@ constexpr int64_t kLine = 16, kBandFloats = 65'536;
 constexpr int64_t kBlockBytes = 28'000, kBlockTaps = 12;
 
 template <class Index>
-int64_t nonfinite_taps(const WeightView& weights, int64_t filters, int64_t k, const float* first) noexcept {
+int64_t nonfinite_taps(const WeightView& weights, int64_t filters, int64_t k, const float* first,
+                       int64_t step) noexcept {
     const auto* index = static_cast<const Index*>(weights.index);
     int64_t count = 0;
-    for (int64_t at = k; at < weights.blocks * filters; at += filters) {
-        count += std::count_if(index + weights.start[at], index + weights.start[at + 1],
-                               [&](Index offset) { return !std::isfinite(first[offset]); });
+    for (int64_t block = k; block < weights.blocks * filters; block += filters) {
+        count += std::count_if(index + weights.start[block], index + weights.start[block + 1],
+                               [&](Index at) { return !std::isfinite(first[at * step]); });
     }
     return count;
 }
@@ -56,7 +57,7 @@ void fill(const SparseSource& source, std::vector<uint32_t> starts, const TapGeo
                 const int64_t column = source.positions[from] % source.columns;
                 const int64_t c = k / filters * channels + column / taps;
                 const int64_t offset = tap_offset(shape, geometry, c, column / shape.s % shape.r, column % shape.s);
-                index.push_back(static_cast<Index>(offset));
+                index.push_back(static_cast<Index>(offset / geometry.step));
                 if (source.codes.empty()) {
                     packed.values.push_back(source.values[from]);
                 } else {
@@ -97,6 +98,7 @@ TapGeometry tap_geometry(const ConvShape& shape, int64_t channels, int64_t float
     // An even number of lines would put the same place of many channels into the same set of a cache.
     g.plane = (g.reach > 0 ? g.plane | 1 : g.plane) * kLine;
     g.floats = planes * g.plane;
+    g.step = shape.r * shape.s == 1 ? g.phases_h * g.phases_w * g.plane : 1;
     return g;
 }
 
@@ -147,7 +149,7 @@ PackedPtr pack_taps(const SparseSource& source, const ConvShape& shape, int64_t 
     }
     const int64_t block = block_channels(shape, geometry, static_cast<int64_t>(source.positions.size()));
     packed->blocks = (shape.c / shape.groups + block - 1) / block;
-    if (geometry.floats <= 65'536) {
+    if (geometry.floats / geometry.step <= 65'536) {
         fill(source, starts, geometry, block, *packed, packed->narrow_index);
     } else {
         fill(source, starts, geometry, block, *packed, packed->wide_index);
@@ -171,8 +173,8 @@ void poison_band(const WeightView& weights, const ConvShape& shape, const TapGeo
                 bad += !std::isfinite(window[tap_offset(shape, g, c, tap / shape.s, tap % shape.s)]);
             }
         }
-        const int64_t met = weights.wide ? nonfinite_taps<uint32_t>(weights, shape.k, k, window)
-                                         : nonfinite_taps<uint16_t>(weights, shape.k, k, window);
+        const int64_t met = weights.wide ? nonfinite_taps<uint32_t>(weights, shape.k, k, window, g.step)
+                                         : nonfinite_taps<uint16_t>(weights, shape.k, k, window, g.step);
         if (met < bad) {
             y[(t / g.width * shape.q + t % g.width) * step] = std::numeric_limits<float>::quiet_NaN();
         }

@@ -8,7 +8,8 @@
 //
 // Outputs are cut into bands whose inputs of all channels fit the second-level cache. A band's workspace is
 // [channel][phase][plane]: the inputs from the band's first position to its last, and `reach` more. Offsets into it are
-// the same for every band.
+// the same for every band. A 1×1 filter's are whole channels, and its indices count those, so that they are the same
+// too where the input is read in its own place, whose planes are others.
 #pragma once
 
 #include "core/kernel.h"
@@ -23,6 +24,7 @@ struct TapGeometry {
     int64_t positions;           // (p − 1) · width + q
     int64_t band, bands;         // positions in each but the last, and how many
     int64_t plane, floats;       // of one channel and phase, whole cache lines; of all `channels`
+    int64_t step;                // what an index of Form::taps counts: floats, or the planes of a channel
 };
 
 constexpr int64_t kStrip = 112;  // positions in a band are whole strips: seven vectors of sixteen

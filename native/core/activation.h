@@ -26,6 +26,33 @@ LISSOME_INLINE Vec activate(Vec x, const Activation& a) {
     return x;
 }
 
+// Not inlined, so that sums which no rare activation awaits stay in registers.
+__attribute__((noinline)) static Vec activate_rarely(Vec sum, const Activation& activation) {
+    return activate(sum, activation);
+}
+
+// V vectors, at most 8, that are to stay in registers.
+template <int V>
+LISSOME_INLINE void activate_each(Vec* sum, const Activation& activation) {
+    if (activation.kind == ActivationKind::relu) {
+#pragma GCC unroll 8
+        for (int v = 0; v < V; ++v) {
+            sum[v] = relu(sum[v]);
+        }
+    } else if (activation.kind == ActivationKind::clip) {
+        const Vec low = broadcast(activation.low), high = broadcast(activation.high);
+#pragma GCC unroll 8
+        for (int v = 0; v < V; ++v) {
+            sum[v] = clamp(sum[v], low, high);
+        }
+    } else if (activation.kind != ActivationKind::none) {
+#pragma GCC unroll 8
+        for (int v = 0; v < V; ++v) {
+            sum[v] = activate_rarely(sum[v], activation);
+        }
+    }
+}
+
 LISSOME_INLINE float activate(float x, const Activation& a) {
     float lanes[kLanes];
     store(lanes, activate(broadcast(x), a));

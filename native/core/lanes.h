@@ -54,20 +54,52 @@ LISSOME_INLINE Vec load_some(const float* p, int64_t count) {
     return load(lanes);
 #endif
 }
-// Lanes [first, last) of p, the others 0; p itself need not point at memory where they are not.
-LISSOME_INLINE Vec load_between(const float* p, int64_t first, int64_t last) {
+// Lanes [first, last) of a vector, 0 ≤ first ≤ last ≤ kLanes.
 #if LISSOME_ISA_avx512
-    return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << last) - (1u << first)), p);
+using LaneRange = __mmask16;
+LISSOME_INLINE LaneRange lane_range(int64_t first, int64_t last) {
+    return static_cast<__mmask16>((1u << last) - (1u << first));
+}
 #else
-    if (first == 0 && last == kLanes) {
+struct LaneRange {
+    int64_t first, last;
+};
+LISSOME_INLINE LaneRange lane_range(int64_t first, int64_t last) {
+    return {first, last};
+}
+#endif
+// These lanes of p, the others 0; p itself need not point at memory where they are not.
+LISSOME_INLINE Vec load_lanes(const float* p, LaneRange range) {
+#if LISSOME_ISA_avx512
+    return _mm512_maskz_loadu_ps(range, p);
+#else
+    if (range.first == 0 && range.last == kLanes) {
         return load(p);
     }
     float lanes[kLanes] = {};
-    for (int64_t i = first; i < last; ++i) {
+    for (int64_t i = range.first; i < range.last; ++i) {
         lanes[i] = p[i];
     }
     return load(lanes);
 #endif
+}
+LISSOME_INLINE void store_lanes(float* p, Vec x, LaneRange range) {
+#if LISSOME_ISA_avx512
+    _mm512_mask_storeu_ps(p, range, x);
+#else
+    if (range.first == 0 && range.last == kLanes) {
+        store(p, x);
+        return;
+    }
+    float lanes[kLanes];
+    store(lanes, x);
+    for (int64_t i = range.first; i < range.last; ++i) {
+        p[i] = lanes[i];
+    }
+#endif
+}
+LISSOME_INLINE Vec load_between(const float* p, int64_t first, int64_t last) {
+    return load_lanes(p, lane_range(first, last));
 }
 LISSOME_INLINE void store_some(float* p, Vec x, int64_t count) {
 #if LISSOME_ISA_avx512
@@ -84,6 +116,19 @@ LISSOME_INLINE void store_some(float* p, Vec x, int64_t count) {
     }
 #endif
 }
+
+// The lanes of x that are set in `lanes`, moved together in front of zeros; only where kGathers.
+#if LISSOME_ISA_avx512
+constexpr bool kGathers = true;
+LISSOME_INLINE Vec gathered(Vec x, uint32_t lanes) {
+    return _mm512_maskz_compress_ps(static_cast<__mmask16>(lanes), x);
+}
+#else
+constexpr bool kGathers = false;
+LISSOME_INLINE Vec gathered(Vec x, uint32_t) {
+    return x;
+}
+#endif
 
 // Lane i is lane index[i] of a, or index[i] − kLanes of b; each index is below 2 · kLanes.
 LISSOME_INLINE Vec permute(Vec a, Vec b, Int index) {

@@ -20,8 +20,8 @@ from lissome.runtime.step import NONE
 pytestmark = pytest.mark.native
 
 KERNELS = [name for name in names("conv_f32_") if "separable" not in name]  # two layers: test_separable.py
-#: those for some groups or few channels only have tests of any shape in test_conv_blocks.py
-PARTIAL = ("depthwise", "direct", "first")
+#: those for some groups or few channels only have tests of any shape in test_conv_blocks.py, test_channelwise.py
+PARTIAL = ("channelwise", "depthwise", "direct", "first")
 
 # n, c, h, w, k, r, s, groups, strides, dilations, pads top left bottom right.
 PROBLEMS = {
@@ -49,6 +49,7 @@ PROBLEMS = {
     "deep": (1, 300, 7, 7, 33, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1),
     "5x5 of many": (2, 37, 14, 9, 40, 5, 5, 1, 1, 1, 1, 1, 2, 2, 2, 2),
     "1x1 of many": (2, 80, 16, 17, 40, 1, 1),
+    "1x1 in groups": (2, 12, 8, 10, 9, 1, 1, 3),
 }
 
 
@@ -142,6 +143,7 @@ def test_what_is_not_finite_goes_where_numpy_lets_it(kernel, bad):
         ConvShape(2, 2, 9, 8, 3, 3, 2, 1, 2, 3, 2, 1, 2, 1, 0, 1),
         ConvShape(2, 5, 9, 8, 20, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1),
         ConvShape(2, 5, 9, 8, 20, 5, 5, 1, 1, 1, 1, 1, 1, 1, 1, 1),
+        ConvShape(2, 5, 8, 8, 20, 1, 1),
     ]
     for shape in [shape for shape in shapes if not _refused(kernel, shape)]:
         x = uniform(rng, shape.n, shape.c, shape.h, shape.w)

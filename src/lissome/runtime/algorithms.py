@@ -82,12 +82,15 @@ class Algorithm:
         return max(self.cost(layer) * layer.measured.get(self.name, 1.0), reading)
 
 
-def choose(layer: Layer, where: str, wanted: str | None = None) -> tuple[Algorithm, str]:
+def choose(
+    layer: Layer, where: str, wanted: str | None = None, plain: tuple[bool, bool] | None = None
+) -> tuple[Algorithm, str]:
     """The algorithm for a layer, and why: the one called `wanted`, the cheapest whose name begins so ("winograd" for
     "winograd_4x3"), or the cheapest of all.
 
-    where: what the layer is, for messages. Raises UnsupportedShape when no algorithm has that name or it cannot do the
-    layer.
+    where: what the layer is, for messages. plain: whether input and output are to be plain, which decides between
+    algorithms that differ in nothing else (`fitting`). Raises UnsupportedShape when no algorithm has that name or it
+    cannot do the layer.
     """
     if wanted is not None:
         exact = named(wanted)
@@ -100,12 +103,37 @@ def choose(layer: Layer, where: str, wanted: str | None = None) -> tuple[Algorit
             raise UnsupportedShape(f"{where}: {wanted} cannot do it: {meant[0].refuses(layer)}; {names}")
         return min(both, key=lambda a: a.time(layer)), "asked for"
     costs = [
-        (algorithm.time(layer), number) for number, algorithm in enumerate(ALGORITHMS) if not algorithm.refuses(layer)
+        (algorithm.time(layer), number)
+        for number, algorithm in enumerate(ALGORITHMS)
+        if not algorithm.refuses(layer) and (plain is None or fitting(algorithm, layer, plain) is algorithm)
     ]
     least, number = min(costs)
     others = sorted(cost for cost, other in costs if other != number)
     lead = f", {others[0] / least:.1f} times the next one's speed" if others and least else ""
     return ALGORITHMS[number], f"{layer.density:.1%} of weights left; cheapest by the model{lead}"
+
+
+def fitting(algorithm: Algorithm, layer: Layer, plain: tuple[bool, bool]) -> Algorithm:
+    """The algorithm's like for these layouts: whether input and output are plain."""
+    if algorithm.sparse:
+        return _exactly(SPARSE[plain])
+    if algorithm.name in ("channelwise", "depthwise"):
+        return _exactly("channelwise" if plain[0] and able("channelwise", layer) else "depthwise")
+    return algorithm
+
+
+def able(name: str, layer: Layer) -> bool:
+    """Whether the algorithm of this name can do a layer."""
+    return not _exactly(name).refuses(layer)
+
+
+def time(name: str, layer: Layer) -> float:
+    """What the algorithm of this name is expected to take for a layer that it can do."""
+    return _exactly(name).time(layer)
+
+
+def _exactly(name: str) -> Algorithm:
+    return next(a for a in ALGORITHMS if a.name == name)
 
 
 def with_schedule(algorithm: Algorithm, chosen: Schedule) -> Algorithm:
@@ -149,6 +177,10 @@ def _macs(layer: Layer) -> float:
 def _pack_filters(weight: CodedWeight, shape: ConvShape, kernel: str) -> native.Packed:
     rows, panel = kernels.matrix(weight, transposed=True), kernels.panel_width(kernel)
     return native.pack_filters(rows, shape.k, shape.depth, shape.groups, panel)
+
+
+def _pack_rows(weight: CodedWeight, shape: ConvShape, _kernel: str) -> native.Packed:
+    return native.pack_rows(kernels.matrix(weight, transposed=True), shape.k, shape.depth)
 
 
 def _pack_taps(weight: CodedWeight, shape: ConvShape, kernel: str) -> native.Packed:
@@ -197,6 +229,13 @@ def _only_depthwise(layer: Layer) -> str:
     return "" if shape.groups == shape.c == shape.k else "it has not one filter a channel"
 
 
+def _only_small_channelwise(layer: Layer) -> str:
+    s = layer.shape
+    if (s.r, s.dilation_h, s.dilation_w, s.stride_w) != (s.s, 1, 1, s.stride_h) or s.r not in (3, 5) or s.stride_h > 2:
+        return "its filters are 3x3 or 5x5, its stride 1 or 2, its dilation 1"
+    return _only_depthwise(layer)
+
+
 def _dense_cost(layer: Layer) -> float:
     """Multiply-adds with filters in whole vectors."""
     shape = layer.shape
@@ -210,6 +249,18 @@ def _im2col_cost(layer: Layer) -> float:
     """
     groups, filters = layer.shape.groups, layer.shape.k // layer.shape.groups
     return 2.0 * _macs(layer) * (1 + 16 / filters if groups > 1 else 1)
+
+
+def _depthwise_cost(layer: Layer) -> float:
+    """Multiply-adds; with a stride of 2 neighbouring outputs share few inputs."""
+    return (1.2 if layer.shape.stride_w == 1 else 2.4) * _macs(layer)
+
+
+def _channelwise_cost(layer: Layer) -> float:
+    """Multiply-adds of rows in whole vectors, and of laying out a channel; with a stride of 2, of picking columns."""
+    s = layer.shape
+    rows = s.p * math.ceil(s.q / layer.lanes)
+    return s.n * s.k * ((1.4 if s.stride_w == 1 else 5.0) * rows * s.depth + 100)
 
 
 def _reorder_cost(layer: Layer) -> float:
@@ -226,23 +277,37 @@ def _winograd_cost(m: int, r: int, layer: Layer) -> float:
     return winograd.cost(m, r, layer) + _reorder_cost(layer)
 
 
-def _sparse_cost(plain: int, layer: Layer) -> float:
-    """Products of the weights left, at 1.5 (1×1) or 1.75 times a product from registers; for each vector of input and
-    output 12 for laying it out so that pixels are neighbours, or 24 for what plain tensors mean to their neighbours.
+def _sparse_cost(plain_in: bool, plain_out: bool, layer: Layer) -> float:
+    """Products of the weights left, at 1.5 (1×1) or 2 times a product from registers; for each vector of input and
+    output what laying it out takes, so that pixels are neighbours.
 
     Measured by bench/sparse_break_even.py on AMD Zen 4.
     """
     s, lanes = layer.shape, layer.lanes
     width = s.q + (s.s - 1) * s.dilation_w // s.stride_w
     vectors = s.n * math.ceil(((s.p - 1) * width + s.q) / lanes)
-    c, k = (2 * s.c / lanes, 2 * s.k / lanes) if plain else (math.ceil(s.c / lanes), math.ceil(s.k / lanes))
+    c = s.c / lanes * IN_PLAIN if plain_in else math.ceil(s.c / lanes) * IN_BLOCKS
+    k = s.k / lanes * OUT_PLAIN if plain_out else math.ceil(s.k / lanes) * OUT_BLOCKS
     products = vectors * s.k * s.depth * layer.density
     moved = s.n * (c * s.h * s.w + k * s.p * s.q)
-    return products * (1.5 if s.r * s.s == 1 else 1.75) + 12 * moved + 3 * vectors * s.k
+    return products * (1.5 if s.r * s.s == 1 else 2.0) + moved + 3 * vectors * s.k
 
 
+#: vector multiply-adds of a sparse convolution for a vector that it reads and one that it writes: in blocks, plain
+IN_BLOCKS: Final = 14.0
+OUT_BLOCKS: Final = 9.0
+IN_PLAIN: Final = 6.5
+OUT_PLAIN: Final = 6.5
 #: channels of an image that the kernel of first layers is for
 FEW: Final = 4
+
+#: whether input and output are plain → the sparse algorithm
+SPARSE: Final = {
+    (True, True): "sparse",
+    (False, False): "sparse_blocks",
+    (False, True): "sparse_to_plain",
+    (True, False): "sparse_to_blocks",
+}
 
 ALGORITHMS: Final = (
     Algorithm(
@@ -256,18 +321,27 @@ ALGORITHMS: Final = (
         lambda layer: 1.1 * _dense_cost(layer),
         ints=_scheduled(plain=True),
     ),
-    Algorithm("depthwise", "conv_f32_depthwise", _only_depthwise, _pack_blocks, lambda layer: 1.2 * _macs(layer)),
+    Algorithm(
+        "channelwise",
+        "conv_f32_channelwise",
+        _only_small_channelwise,
+        _pack_rows,
+        _channelwise_cost,
+    ),
+    Algorithm("depthwise", "conv_f32_depthwise", _only_depthwise, _pack_blocks, _depthwise_cost),
     Algorithm("mec", "conv_f32_mec", mec.refuses, mec.pack, mec.cost),
     Algorithm("im2col", "conv_f32_im2col", _any, _pack_filters, _im2col_cost),
-    Algorithm("sparse", "conv_f32_sparse", _any, _pack_taps, partial(_sparse_cost, 1), True, memory=_sparse_bytes),
-    Algorithm(
-        "sparse_blocks",
-        "conv_f32_sparse_blocks",
-        _any,
-        _pack_taps,
-        partial(_sparse_cost, 0),
-        True,
-        memory=_sparse_bytes,
+    *(
+        Algorithm(
+            name,
+            f"conv_f32_{name}",
+            _any,
+            _pack_taps,
+            partial(_sparse_cost, *plain),
+            True,
+            memory=_sparse_bytes,
+        )
+        for plain, name in SPARSE.items()
     ),
     *(
         Algorithm(

@@ -27,6 +27,7 @@ from lissome.runtime.layout import blocked
 from lissome.runtime.lower import bits, codes, conv
 from lissome.runtime.native import native
 from lissome.runtime.place import Memory
+from lissome.runtime.plain import plain_tensors
 from lissome.runtime.selection import Selection
 from lissome.runtime.step import NONE, Activation, Step
 from lissome.runtime.transposed import expanded
@@ -119,6 +120,7 @@ class Planner:
         self.memory = Memory({name: math.prod(shape) for name, shape in self.shapes.items()})
         self.blocks: dict[str, int] = {}  # tensor → channels in a block, where it is not plain
         self.relaid: dict[tuple[str, int], str] = {}  # tensor and block → the same in that layout
+        self.plain: frozenset[str] = frozenset()  # tensors that lie plain though convolutions make or read them
         self.pending: dict[str, Selection] = {}  # tensors that have no memory yet
         self.constants: dict[str, NDArray[np.float32]] = {}  # made while planning
         self.steps: list[Step] = []
@@ -199,6 +201,7 @@ class Planner:
             layers = {node.name: conv.layer(self, node) for node in self.net.graph.nodes if conv.is_layer(self, node)}
             room = (self.prepared.memory - 1) * self.net.dense_bytes
             self.prepared.within.update(budget.within(layers, self.prepared.wanted, room))
+        self.plain = plain_tensors(self)
         for node in self.net.graph.nodes:
             if node.outputs[0] in self.done or codes.lower(self, node) or bits.lower(self, node):
                 continue

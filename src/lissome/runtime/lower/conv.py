@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from lissome.graph import shapes
 from lissome.graph.ir import Node
 from lissome.runtime import kernels
-from lissome.runtime.algorithms import Layer, choose
+from lissome.runtime.algorithms import Layer, choose, fitting
 from lissome.runtime.lower import separable
 from lissome.runtime.step import Step
 
@@ -35,14 +35,17 @@ def conv(planner: Planner, node: Node) -> None:
     shape = this.shape
     if separable.joined(planner, node, shape):
         return
+    plain = node.inputs[0] in planner.plain, node.outputs[0] in planner.plain
     if prepared.tuner is not None and node.name not in prepared.wanted:
         weight, workers = planner.net.weights[name], planner.workers(int(shape.macs * this.density))
         best, why = prepared.tuner.best(node.name, this, weight, workers)
         algorithm, _ = choose(this, f"node {node.name!r}", best)
     else:
         asked = prepared.wanted.get(node.name) or prepared.within.get(node.name)
-        algorithm, why = choose(this, f"node {node.name!r}", asked)
+        algorithm, why = choose(this, f"node {node.name!r}", asked, plain)
         why = why if node.name in prepared.wanted or asked is None else "cheapest in the memory allowed"
+    if node.name not in prepared.wanted:
+        algorithm = fitting(algorithm, this, plain)
     kernel = algorithm.kernel(planner.isa)
     key = (name, kernel, algorithm.name, replace(shape, n=1))
     packed = planner.packed_weight(name, key, lambda weight: algorithm.pack(weight, shape, kernel))
