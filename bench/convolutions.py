@@ -37,6 +37,7 @@ from lissome.runtime import functional, kernels, layout
 from lissome.runtime.algorithms import ALGORITHMS, Layer
 from lissome.runtime.machine import cache_bytes, copy_gbps, peak_gflops, read_gbps
 
+LIMIT_S = 0.5  # for each of the machine's limits
 SHAPES = Path(__file__).parent / "shapes"
 QUICK = {"vgg": ("conv1_2", "conv3_2", "conv4_2"), "resnet": ("conv2_b", "conv4_b", "conv4_c"), "mobilenet": ("pw5",)}
 
@@ -149,17 +150,18 @@ def least_seconds(
     calls: dict[str, Callable[[], object]], budget: float, clock: Callable[[], float]
 ) -> dict[str, float]:
     """The least time of each call, all taking turns for `budget` seconds each; five turns at least. A turn is as many
-    calls as take a fifth of a millisecond, so that the clock does not count.
+    calls as take a fifth of a millisecond, so that the clock does not count, after one that warms the caches up.
     """
     least, spent, turns, repeats = dict.fromkeys(calls, np.inf), 0.0, 0, dict.fromkeys(calls, 1)
     while turns < 6 or spent < budget * len(calls):
         for name, call in calls.items():
+            call()
             start = clock()
             for _ in range(repeats[name]):
                 call()
             seconds = (clock() - start) / repeats[name]
             spent += seconds * repeats[name]
-            if turns == 0:  # warms up
+            if turns == 0:
                 repeats[name] = max(1, int(2e-4 / max(seconds, 1e-7)))
             else:
                 least[name] = min(least[name], seconds)
@@ -184,7 +186,7 @@ def measure(network: str, name: str, shape: ConvShape, arguments: argparse.Names
             continue
         gflops = 2 * shape.macs / seconds / 1e9
         space = mine[who.removeprefix("lissome ")][1] if who.startswith("lissome") else None
-        peak, fits = peak_gflops(threads, isa), traffic(shape) <= cache_bytes()[1]
+        peak, fits = peak_gflops(threads, isa, LIMIT_S), traffic(shape) <= cache_bytes()[1]
         shares = depthwise_shares(shape, seconds, gflops / peak, isa)
         rows.append(Row(network, name, text, isa, who, seconds, gflops, gflops / peak, fits, *shares, space))
     return rows
@@ -204,8 +206,8 @@ def depthwise_shares(
     if not shape.groups == shape.c == shape.k:
         return None, None, None
     gbps = traffic(shape) / seconds / 1e9
-    of_copying = gbps / copy_gbps(2, 1, isa)
-    return gbps / read_gbps(2, 1, isa), of_copying, max(of_copying, of_peak)
+    of_copying = gbps / copy_gbps(2, 1, isa, LIMIT_S)
+    return gbps / read_gbps(2, 1, isa, LIMIT_S), of_copying, max(of_copying, of_peak)
 
 
 def print_rows(rows: list[Row]) -> None:
@@ -227,7 +229,9 @@ def save(path: Path, about: dict[str, object], rows: list[Row], *, add: bool) ->
         new = {(row.network, row.layer, row.isa) for row in rows}
         kept = json.loads(path.read_text(encoding="utf-8"))["rows"]
         found = [row for row in kept if (row["network"], row["layer"], row["isa"]) not in new] + found
-    path.write_text(json.dumps(about | {"rows": found}, indent=1) + "\n", encoding="utf-8")
+    head = json.dumps(about, indent=1).removesuffix("\n}")
+    lines = ",\n".join("  " + json.dumps(row) for row in found)
+    path.write_text(f'{head},\n "rows": [\n{lines}\n ]\n}}\n', encoding="utf-8")
 
 
 def main() -> None:
@@ -246,8 +250,8 @@ def main() -> None:
     if arguments.quick:
         arguments.seconds = 0.05
     isa, threads = arguments.isa, arguments.threads
-    about = {"threads": threads, "peak_gflops": peak_gflops(threads, isa), "torch": torch.__version__}
-    about |= {"l2_read_gbps": read_gbps(2, 1, isa), "l2_copy_gbps": copy_gbps(2, 1, isa)}
+    about = {"threads": threads, "peak_gflops": peak_gflops(threads, isa, LIMIT_S), "torch": torch.__version__}
+    about |= {"l2_read_gbps": read_gbps(2, 1, isa, LIMIT_S), "l2_copy_gbps": copy_gbps(2, 1, isa, LIMIT_S)}
     print(f"{isa}, load {os.getloadavg()[0]:.1f}: " + ", ".join(f"{name} {value}" for name, value in about.items()))
     rows: list[Row] = []
     for network in arguments.shapes:
