@@ -1,7 +1,7 @@
-// Every kernel of every instruction set that this processor runs, against the scalar one on the same problem, and the
-// decoder `fast` likewise. For processors that no Python runs on (tools/test_neon.sh) and for ThreadSanitizer
-// (tools/test_sanitize.sh thread): each program also runs with three workers and in three threads at once, which must
-// give the same bits.
+// Every kernel of every instruction set that this processor runs, against the scalar one on the same problem, each in
+// its own layout, and the decoder `fast` likewise. For processors that no Python runs on (tools/test_neon.sh) and for
+// ThreadSanitizer (tools/test_sanitize.sh thread): each program also runs with three workers and in three threads at
+// once, which must give the same bits.
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -31,7 +31,8 @@ int failures = 0;
 struct Problem {
     std::vector<int64_t> ints;
     Floats floats, x, x2;
-    Floats weight, bias;  // dense; packed as each kernel wants it
+    Floats weight, bias;           // dense; packed as each kernel wants it
+    Floats filters, filters_bias;  // of the depthwise convolution of a separable one, which has no bias beside
     int64_t rows = 0, columns = 0;
     bool coded = false;  // sparse forms: codes into a table
     float terms = 0;     // rounded operations in one output, each by half a unit in the last place
@@ -45,6 +46,56 @@ Floats floats_of(int64_t count, double zeros = 0) {
         value = zero ? 0.0f : static_cast<float>(std::uniform_int_distribution<>(-7, 7)(random_bits)) / 8.0f + 0.0625f;
     }
     return made;
+}
+
+// Images as kernels on blocks of channels have them; none for other operators. Problems hold plain ones.
+struct Images {
+    int64_t n = 0, c = 0, plane = 0;
+
+    int64_t plain() const { return n * c * plane; }
+
+    // Where the element of a plain tensor lies in one of this many blocks.
+    int64_t at(int64_t i, int64_t block) const {
+        const int64_t image = i / (c * plane), channel = i / plane % c, blocks = (c + block - 1) / block;
+        return ((image * blocks + channel / block) * plane + i % plane) * block + channel % block;
+    }
+
+    Floats to_blocks(const Floats& x, int64_t block, int64_t elements) const {
+        Floats y(static_cast<size_t>(elements), 0.0f);
+        for (int64_t i = 0; i < plain(); ++i) {
+            y[static_cast<size_t>(at(i, block))] = x[static_cast<size_t>(i)];
+        }
+        return y;
+    }
+
+    Floats to_plain(const Floats& x, int64_t block) const {
+        Floats y(static_cast<size_t>(plain()));
+        for (int64_t i = 0; i < plain(); ++i) {
+            y[static_cast<size_t>(i)] = x[static_cast<size_t>(at(i, block))];
+        }
+        return y;
+    }
+};
+
+Images images_in(Op op, const Shape& shape) {
+    if (op == Op::pool) {
+        return {shape.pool.n, shape.pool.c, shape.pool.h * shape.pool.w};
+    }
+    if (op != Op::conv && op != Op::separable) {
+        return {};
+    }
+    const ConvShape& s = op == Op::conv ? shape.conv : shape.separable.depthwise;
+    return {s.n, s.c, s.h * s.w};
+}
+
+Images images_out(Op op, const Shape& shape) {
+    if (op == Op::pool) {
+        return {shape.pool.n, shape.pool.c, shape.pool.p * shape.pool.q};
+    }
+    if (op != Op::conv && op != Op::separable) {
+        return {};
+    }
+    return {shape.conv.n, shape.conv.k, shape.conv.p * shape.conv.q};
 }
 
 PackedPtr pack(const Kernel& kernel, const Shape& shape, const Problem& problem) {
@@ -78,6 +129,12 @@ PackedPtr pack(const Kernel& kernel, const Shape& shape, const Problem& problem)
             return pack_mec(problem.weight, shape.conv, kernel.panel);
         case Form::winograd:
             return pack_winograd(problem.weight, shape.conv, kernel.tile, kernel.panel);
+        case Form::blocks:
+            return pack_blocks(problem.weight, shape.conv, kernel.block_in, kernel.block_out,
+                               kernel.depthwise ? 1 : shape.schedule.vectors, kernel.depthwise);
+        case Form::separable:
+            return pack_separable(problem.filters, problem.filters_bias, shape.separable.depthwise, problem.weight,
+                                  shape.conv, kernel.block_out, shape.schedule.vectors);
         case Form::sell:
             return pack_sell(source);
         case Form::slots:
@@ -99,8 +156,10 @@ Floats run(const Kernel& kernel, const Problem& problem, int workers) {
     step.activation = problem.activation;
     step.workers = workers;
     const Operands operands = rule.operands(step.shape, kernel);
+    const Images in = images_in(kernel.op, step.shape), out = images_out(kernel.op, step.shape);
+    const Floats x = in.n > 0 ? in.to_blocks(problem.x, kernel.block_in, operands.in[0]) : problem.x;
     std::vector<Tensor> tensors{{Place::input, operands.in[0], 0}};
-    std::vector<const float*> inputs{problem.x.data()};
+    std::vector<const float*> inputs{x.data()};
     step.inputs = {0};
     if (operands.required == 2) {
         tensors.push_back({Place::input, operands.in[1], 1});
@@ -128,7 +187,7 @@ Floats run(const Kernel& kernel, const Problem& problem, int workers) {
             ++failures;
         }
     }
-    return found[0];
+    return out.n > 0 ? out.to_plain(found[0], kernel.block_out) : found[0];
 }
 
 // Both sums are within terms · ε / 2 of the exact one, relative to the sum of magnitudes, which `magnitude` holds.
@@ -159,12 +218,16 @@ void check(const Kernel& kernel, const Kernel& scalar, const Problem& problem) {
         ++failures;
     }
     Problem positive = problem;
-    for (Floats* values : {&positive.x, &positive.x2, &positive.weight, &positive.bias}) {
+    for (Floats* values :
+         {&positive.x, &positive.x2, &positive.weight, &positive.bias, &positive.filters, &positive.filters_bias}) {
         *values = magnitudes(*values);
+    }
+    if (kernel.op == Op::separable) {
+        positive.floats = {std::numeric_limits<float>::lowest(), std::numeric_limits<float>::max()};
     }
     positive.activation = {};
     const bool linear = kernel.op == Op::conv || kernel.op == Op::gemm || kernel.op == Op::affine ||
-                        (kernel.op == Op::pool && problem.terms > 0);
+                        kernel.op == Op::separable || (kernel.op == Op::pool && problem.terms > 0);
     compare(kernel, got, want, linear ? run(scalar, positive, 1) : Floats(want.size(), 1.0f), problem.terms);
 }
 
@@ -201,28 +264,70 @@ void spoil(Floats& values) {
 std::vector<Problem> weighted(const Kernel& kernel) {
     const std::vector<std::vector<int64_t>> gemms{{1, 1, 1}, {1, 33, 70}, {3, 17, 9}, {5, 40, 130}, {67, 19, 65}};
     const std::vector<std::vector<int64_t>> convs{
-        {1, 1, 5, 5, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0},  {2, 3, 9, 11, 5, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1},
-        {1, 4, 13, 8, 6, 5, 2, 2, 2, 1, 1, 2, 0, 1, 2, 3}, {4, 2, 28, 28, 20, 5, 5, 1, 1, 1, 1, 1, 0, 0, 0, 0},
-        {1, 8, 7, 40, 8, 3, 3, 8, 1, 2, 1, 1, 1, 1, 1, 1}, {1, 37, 14, 15, 70, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1}};
+        {1, 1, 5, 5, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0},     {2, 3, 9, 11, 5, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1},
+        {1, 4, 13, 8, 6, 5, 2, 2, 2, 1, 1, 2, 0, 1, 2, 3},    {4, 2, 28, 28, 20, 5, 5, 1, 1, 1, 1, 1, 0, 0, 0, 0},
+        {1, 8, 7, 40, 8, 3, 3, 8, 1, 2, 1, 1, 1, 1, 1, 1},    {1, 37, 14, 15, 70, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1},
+        {2, 20, 9, 11, 20, 5, 5, 20, 2, 2, 1, 1, 2, 2, 2, 2}, {1, 19, 14, 14, 19, 3, 3, 19, 1, 1, 1, 1, 1, 1, 1, 1},
+        {1, 5, 12, 7, 5, 3, 2, 5, 1, 3, 2, 1, 1, 1, 0, 1}};
+    // Each order of the loops; panels, blocks and tiles that do not divide.
+    const std::vector<std::vector<int64_t>> schedules{
+        {0, 2, 4, 1, 1, 2, 5}, {1, 3, 100, 2, 2, 3, 100}, {2, 4, 3, 2, 1, 1, 9}};
     std::vector<Problem> made;
     for (const auto& ints : kernel.op == Op::conv ? convs : gemms) {
         for (const int variant : {0, 1, 2}) {
             Problem problem;
             problem.ints = ints;
-            const Shape shape = rule_of(kernel.op).shape(ints, {});
+            if (kernel.form == Form::blocks) {  // whole groups, or one filter a channel
+                if (kernel.depthwise ? ints[1] != ints[7] || ints[4] != ints[7] : ints[7] != 1) {
+                    continue;
+                }
+                if (!kernel.depthwise) {
+                    const auto& schedule = schedules[static_cast<size_t>(variant)];
+                    problem.ints.insert(problem.ints.end(), schedule.begin(), schedule.end());
+                }
+            }
+            const Shape shape = rule_of(kernel.op).shape(problem.ints, {});
             if (kernel.supports != nullptr && !kernel.supports(shape)) {
                 continue;
             }
             const WeightExtents extents = rule_of(kernel.op).weight(shape);
             problem.rows = extents.rows;
             problem.columns = extents.columns;
-            problem.weight = floats_of(problem.rows * problem.columns, kernel.form >= Form::sell ? 0.7 : 0.0);
+            problem.weight = floats_of(problem.rows * problem.columns,
+                                       kernel.form >= Form::sell && kernel.form != Form::blocks ? 0.7 : 0.0);
             problem.bias = variant == 1 ? Floats{} : floats_of(problem.rows);
-            problem.x = floats_of(rule_of(kernel.op).operands(shape, kernel).in[0]);
+            const Images images = images_in(kernel.op, shape);
+            problem.x = floats_of(images.n > 0 ? images.plain() : rule_of(kernel.op).operands(shape, kernel).in[0]);
             problem.coded = variant != 0 || kernel.form == Form::slots;
             problem.terms = static_cast<float>(2 * problem.columns + 4) * growth(kernel, shape.conv);
             if (variant == 2) {
                 problem.activation.kind = ActivationKind::relu;
+                spoil(problem.x);
+            }
+            made.push_back(problem);
+        }
+    }
+    return made;
+}
+
+std::vector<Problem> separable() {
+    std::vector<Problem> made;
+    const std::vector<std::vector<int64_t>> convs{{2, 20, 9, 11, 20, 3, 3, 20, 1, 1, 1, 1, 1, 1, 1, 1, 37, 3, 2},
+                                                  {1, 35, 13, 8, 35, 5, 5, 35, 2, 2, 1, 1, 2, 2, 2, 2, 16, 4, 3}};
+    for (const auto& ints : convs) {
+        for (const bool spoilt : {false, true}) {
+            Problem problem{.ints = ints, .floats = {0.0f, 6.0f}};
+            const Shape shape = rule_of(Op::separable).shape(ints, problem.floats);
+            const ConvShape& d = shape.separable.depthwise;
+            problem.rows = shape.conv.k;
+            problem.columns = d.c;
+            problem.weight = floats_of(problem.rows * problem.columns);
+            problem.filters = floats_of(d.c * d.r * d.s);
+            problem.filters_bias = floats_of(d.c);
+            problem.bias = floats_of(problem.rows);
+            problem.x = floats_of(images_in(Op::separable, shape).plain());
+            problem.terms = static_cast<float>(2 * (d.c + d.r * d.s) + 8);
+            if (spoilt) {
                 spoil(problem.x);
             }
             made.push_back(problem);
@@ -264,9 +369,10 @@ std::vector<Problem> weightless(const Kernel& kernel) {
         }
     }
     for (Problem& problem : made) {
-        const Operands operands =
-            rule_of(kernel.op).operands(rule_of(kernel.op).shape(problem.ints, problem.floats), kernel);
-        problem.x = floats_of(operands.in[0]);
+        const Shape shape = rule_of(kernel.op).shape(problem.ints, problem.floats);
+        const Operands operands = rule_of(kernel.op).operands(shape, kernel);
+        const Images images = images_in(kernel.op, shape);
+        problem.x = floats_of(images.n > 0 ? images.plain() : operands.in[0]);
         problem.x2 = floats_of(std::max<int64_t>(operands.in[1], 1));
         if (problem.x.size() > 100) {
             spoil(problem.x);
@@ -291,16 +397,17 @@ void check_kernels() {
             std::printf("%s: not compared: no program begins or ends in codes\n", kernel->name);
             continue;
         }
-        if (twin == kernels.end() || kernel->block_in != (*twin)->block_in || kernel->block_out != (*twin)->block_out) {
+        const bool images = kernel->op == Op::conv || kernel->op == Op::separable || kernel->op == Op::pool;
+        const bool same =
+            twin != kernels.end() && kernel->block_in == (*twin)->block_in && kernel->block_out == (*twin)->block_out;
+        if (twin == kernels.end() || !(same || images)) {
             std::printf("%s: not compared: it has no scalar twin of the same layout\n", kernel->name);
             continue;
         }
-        if (kernel->op == Op::separable) {
-            std::printf("%s: not compared: no problem has the weights of two layers\n", kernel->name);
-            continue;
-        }
         const bool weights = kernel->op == Op::conv || kernel->op == Op::gemm;
-        const std::vector<Problem> problems = weights ? weighted(*kernel) : weightless(*kernel);
+        const std::vector<Problem> problems = kernel->op == Op::separable ? separable()
+                                              : weights                   ? weighted(*kernel)
+                                                                          : weightless(*kernel);
         if (problems.empty()) {
             std::printf("%s: not compared: there are no problems of its kind here\n", kernel->name);
             continue;
