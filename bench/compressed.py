@@ -10,7 +10,10 @@ Peers run the dense original; without --quick the pruned file too. All in one pr
 torch's in float64 first (see bench/networks.py).
 
 ratio: the fastest peer's time, on either file, over lissome's on the compressed one. bound: the ratio if sparse layers
-took no time at all: what first layer, depthwise, pooling and layers that are faster dense leave. MB: weights in memory.
+took no time at all: what first layer, depthwise, pooling and layers that are faster dense leave. limit: the ratio that
+no kernel can exceed on this machine: every layer at the measured peak with the fewest multiplications that are known
+for it (those of the weights left, or Winograd's of all), or at the bandwidth that its weights are read with if that is
+slower. share: of that limit, what lissome reaches. MB: weights in memory.
 """
 
 from __future__ import annotations
@@ -29,7 +32,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 import lissome as ls
-from lissome.runtime.machine import peak_gflops
+from lissome.graph.shapes import conv_shape, infer
+from lissome.runtime import winograd
+from lissome.runtime.algorithms import Layer
+from lissome.runtime.kernels import resolve_isa
+from lissome.runtime.machine import cache_bytes, peak_gflops, read_gbps
 from lissome.weights import Codebook, CodedWeight, Sparse
 from model_files import Pruning, sample
 from networks import PAUSE_S, TOLERANCE, error_of, machine, time_runs
@@ -58,13 +65,16 @@ LAYERS: Final = {
 
 @dataclass
 class Row:
-    """One compressed network. times_ms: medians of all that are right; dense_ms: of lissome's, in dense kernels."""
+    """One compressed network. times_ms: medians of all that are right; dense_ms: of lissome's, in dense kernels;
+    limit_ms: what no kernel can be faster than.
+    """
 
     case: str
     times_ms: dict[str, float] = field(default_factory=dict)
     errors: dict[str, float] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     dense_ms: float = 0.0
+    limit_ms: float = 0.0
     weight_bytes: int = 0
     load: float = 0.0
 
@@ -76,6 +86,22 @@ class Row:
     def ratio(self, against: float) -> float | None:
         """How many times as fast as the best peer something of so many milliseconds is."""
         return self.times_ms[self.best_peer] / against if self.best_peer and against > 0 else None
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Of this machine, measured: multiply-adds in GFLOP/s, and reading from memory, or from the last cache what it
+    holds, in GB/s.
+    """
+
+    peak_gflops: float
+    cached_gbps: float
+    memory_gbps: float
+    cache_bytes: int
+
+    def gbps(self, count: int) -> float:
+        """With which so many bytes are read again and again."""
+        return self.cached_gbps if count <= self.cache_bytes else self.memory_gbps
 
 
 def coded(weight: CodedWeight) -> CodedWeight:
@@ -90,14 +116,37 @@ def coded(weight: CodedWeight) -> CodedWeight:
     return Sparse(weight.shape, positions, shared)
 
 
-def compressed(model: Path, threads: int) -> ls.Engine:
-    """Lissome's engine on the coded weights of an ONNX file."""
+def network(model: Path) -> ls.Network:
+    """The network of an ONNX file, its weights coded."""
     net = ls.from_onnx(model)
-    weights = {name: coded(weight) for name, weight in net.weights.items()}
-    return ls.compile(ls.Network(net.graph, weights), threads=threads)
+    return ls.Network(net.graph, {name: coded(weight) for name, weight in net.weights.items()})
 
 
-def measure(case: str, name: str, pruning: Pruning, options: argparse.Namespace) -> Row:
+def limit_ms(net: ls.Network, machine: Limits) -> float:
+    """Milliseconds that no kernel can be faster than, for one image.
+
+    A layer takes its fewest multiplications, of the weights left or of all by Winograd's largest tile; together they
+    read each weight that is left once, with two bytes that say where it is.
+    """
+    specs = infer(net.graph, {name: weight.shape for name, weight in net.weights.items()}, 1)
+    products, read = 0.0, 0
+    for node in net.graph.nodes:
+        weight = net.weights.get(node.inputs[1]) if node.op in ("Conv", "Gemm") else None
+        if weight is None:
+            continue
+        left = int(np.count_nonzero(weight.to_dense()))
+        read += left * (3 if isinstance(getattr(weight, "values", None), Codebook) else 6)
+        if node.op == "Gemm":
+            products += left
+            continue
+        shape = conv_shape(node, tuple(int(extent) for extent in specs[node.inputs[0]].shape), weight.shape)
+        layer = Layer(shape, 1.0, resolve_isa(None))
+        dense = [winograd.multiplications(m, r, shape) for m, r in winograd.VARIANTS if not winograd.refuses(r, layer)]
+        products += min([left * shape.p * shape.q, *dense])
+    return max(2e-6 * products / machine.peak_gflops, 1e-6 * read / machine.gbps(read))
+
+
+def measure(case: str, name: str, pruning: Pruning, options: argparse.Namespace, limits: Limits) -> Row:
     """One network: lissome on the compressed and the dense file, the others on the dense one and, in full, on both."""
     row, dense, pruned = Row(case), sample(name), sample(name, pruning)
     runs: dict[str, Run] = {}
@@ -114,7 +163,8 @@ def measure(case: str, name: str, pruning: Pruning, options: argparse.Namespace)
         else:
             row.refused[label] = f"wrong: its output is off by {row.errors[label]:.2g} of the range"
 
-    engine = compressed(pruned.model, options.threads)
+    net = network(pruned.model)
+    engine = ls.compile(net, threads=options.threads)
     admit("lissome", lambda: engine, pruned.x, pruned.y)
     admit("lissome, dense", lambda: ls.compile(dense.model, threads=options.threads), dense.x, dense.y)
     for peer in RIVALS:
@@ -131,6 +181,7 @@ def measure(case: str, name: str, pruning: Pruning, options: argparse.Namespace)
     )
     row.dense_ms = share * row.times_ms["lissome"]
     row.weight_bytes = engine.weight_bytes
+    row.limit_ms = limit_ms(net, limits)
     row.load = os.getloadavg()[0]
     runs.clear()
     gc.collect()
@@ -143,11 +194,12 @@ def report(title: str, rows: list[Row]) -> str:
     lines = [
         f"{title}\n{'':22}"
         + "".join(f"{name:>15}" for name in names)
-        + f"  {'best peer':20}{'ratio':>7}{'bound':>7}{'MB':>8}"
+        + f"  {'best peer':20}{'ratio':>7}{'bound':>7}{'limit':>7}{'share':>7}{'MB':>8}"
     ]
     for row in rows:
         cells = "".join(f"{row.times_ms[name]:15.3f}" if name in row.times_ms else f"{'-':>15}" for name in names)
-        ratios = [row.ratio(row.times_ms.get("lissome", 0.0)), row.ratio(row.dense_ms)]
+        own = row.times_ms.get("lissome", 0.0)
+        ratios = [*map(row.ratio, (own, row.dense_ms, row.limit_ms)), row.limit_ms / own if own else None]
         tail = "".join(f"{'-':>7}" if value is None else f"{value:7.2f}" for value in ratios)
         lines.append(f"{row.case:22}{cells}  {row.best_peer:20}{tail}{row.weight_bytes / 1e6:8.1f}")
     lines += [f"{row.case}: {name}: {why}" for row in rows for name, why in row.refused.items()]
@@ -182,11 +234,13 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    peak, measured = peak_gflops(options.threads, seconds=0.5), {}
+    peak, measured, sizes = peak_gflops(options.threads, seconds=0.5), {}, cache_bytes()
+    cached, memory = (read_gbps(level, options.threads) for level in (len(sizes), len(sizes) + 1))
+    limits = Limits(peak, cached, memory, sizes[-1])
     for title, cases in tables(options).items():
         if not cases:
             continue
-        measured[title] = [measure(*case, options) for case in cases]
+        measured[title] = [measure(*case, options, limits) for case in cases]
         print(report(f"{title}, {options.threads} thread(s), milliseconds", measured[title]) + "\n", flush=True)
     if options.json:
         plain = {
