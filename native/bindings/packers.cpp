@@ -15,6 +15,7 @@
 #include "bindings/arrays.h"
 #include "conv/pack.h"
 #include "executor/program.h"
+#include "gemm/codes.h"
 #include "gemm/pack.h"
 #include "integer/pack.h"
 #include "movement/pack.h"
@@ -115,6 +116,13 @@ void bind_packers(nb::module_& m) {
         },
         nb::arg("rows"), nb::arg("columns"), nb::arg("positions"), nb::arg("codes"), nb::arg("table"),
         "A sparse (rows, columns) weight of at most 63 values, in slots of 16 bits.");
+    m.def(
+        "pack_codes",
+        [](int64_t rows, int64_t columns, const Codes& codes, const Floats& table, int64_t lanes, int64_t bits) {
+            return pack_codes(rows, columns, span_of(codes), span_of(table), lanes, bits);
+        },
+        nb::arg("rows"), nb::arg("columns"), nb::arg("codes"), nb::arg("table"), nb::arg("lanes"), nb::arg("bits"),
+        "A dense (rows, columns) weight of at most 2^bits values, as codes of 4 or 5 bits.");
     m.def(
         "pack_taps",
         [](const Extents16& conv, const Positions& positions, const std::optional<Floats>& values,

@@ -62,6 +62,7 @@ enum class Form : int {
     sell,       // sparse rows in interleaved slices (gemm/sell.h)
     filters,    // dense, rows of one group in panels of at most `panel` (gemm/pack.h)
     slots,      // sparse rows of few values, as 16-bit slots in segments of columns (gemm/slots.h)
+    codes,      // dense, few values, as codes of `tile` bits in vectors of `panel` outputs (gemm/codes.h)
     taps,       // sparse filters as offsets into the padded input (conv/taps.h)
     winograd,   // dense filters, transformed (conv/pack.h); `panel` is a vector's lanes
     mec,        // dense filters as columns of (r, s, c) in panels of `panel` (conv/pack.h)

@@ -55,6 +55,8 @@
     X(isa, conv_f32_winograd_4x3)     \
     X(isa, conv_f32_winograd_6x3)     \
     X(isa, gemm_f32_coded_row)        \
+    X(isa, gemm_f32_codes4)           \
+    X(isa, gemm_f32_codes5)           \
     X(isa, gemm_f32_panels)           \
     X(isa, gemm_f32_sparse_batch)     \
     X(isa, gemm_f32_sparse_row)       \

@@ -46,9 +46,9 @@ struct Block {
     Int at[P][V];
 };
 
-// Codes to a sum of numbers: see CodeShape.
-LISSOME_INLINE Int add_residual(Int code, Int residual, const CodeShape& c, const Rounding& to) {
-    const Vec kept = multiply(to_float(code - all(static_cast<int32_t>(c.zero))), broadcast(c.keep));
+// Codes less their zero to a sum of numbers: see CodeShape.
+LISSOME_INLINE Int add_residual(Vec code, Int residual, const CodeShape& c, const Rounding& to) {
+    const Vec kept = multiply(code, broadcast(c.keep));
     const Vec added = multiply(to_float(residual - all(static_cast<int32_t>(c.r_zero))), broadcast(c.add));
     return round_to(add(kept, added), to);
 }
@@ -75,7 +75,7 @@ LISSOME_INLINE void finish_sums(const Block<P, V>& sums, const Result& to) {
         LISSOME_UNROLL
         for (int i = 0; i < P; ++i) {
             const int64_t at = i * to.pixel + j * to.vector;
-            const Int code = round_to(multiply(to_float(sums.at[i][j]), scale), first);
+            const Vec code = whole(multiply(to_float(sums.at[i][j]), scale), first);
             store_codes(to.y + at, add_residual(code, load_codes(to.residual + at), c, last));
         }
     }

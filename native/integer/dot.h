@@ -169,16 +169,28 @@ LISSOME_INLINE Rounding rounding(int64_t zero, int64_t low, int64_t high) {
     return {broadcast(static_cast<float>(low - zero)), broadcast(static_cast<float>(high - zero)),
             all(static_cast<int32_t>(zero))};
 }
-LISSOME_INLINE Int round_to(Vec x, const Rounding& to) {
+LISSOME_INLINE Vec within(Vec x, const Rounding& to) {
 #if LISSOME_ISA_avx512
-    const Vec kept = _mm512_min_ps(_mm512_max_ps(x, to.low), to.high);
+    return _mm512_min_ps(_mm512_max_ps(x, to.low), to.high);
 #elif LISSOME_ISA_avx2
-    const Vec kept = _mm256_min_ps(_mm256_max_ps(x, to.low), to.high);
+    return _mm256_min_ps(_mm256_max_ps(x, to.low), to.high);
 #else
     const Vec raised = pick(less(to.low, x), x, to.low);
-    const Vec kept = pick(less(raised, to.high), raised, to.high);
+    return pick(less(raised, to.high), raised, to.high);
 #endif
-    return nearest(kept) + to.zero;
+}
+LISSOME_INLINE Int round_to(Vec x, const Rounding& to) {
+    return nearest(within(x, to)) + to.zero;
+}
+// The same less the zero, as a float.
+LISSOME_INLINE Vec whole(Vec x, const Rounding& to) {
+#if LISSOME_ISA_avx512
+    return _mm512_roundscale_ps(within(x, to), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+#elif LISSOME_ISA_avx2
+    return _mm256_round_ps(within(x, to), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+#else
+    return to_float(nearest(within(x, to)));
+#endif
 }
 
 }  // namespace lissome::LISSOME_ISA

@@ -17,6 +17,7 @@
 #include "conv/pack.h"
 #include "executor/program.h"
 #include "executor/rules.h"
+#include "gemm/codes.h"
 #include "gemm/pack.h"
 
 namespace lissome {
@@ -46,6 +47,18 @@ Floats floats_of(int64_t count, double zeros = 0) {
         value = zero ? 0.0f : static_cast<float>(std::uniform_int_distribution<>(-7, 7)(random_bits)) / 8.0f + 0.0625f;
     }
     return made;
+}
+
+// A code for every weight; table: what they choose from.
+std::vector<uint8_t> all_codes(const Floats& weight, Floats& table) {
+    table = weight;
+    std::sort(table.begin(), table.end());
+    table.erase(std::unique(table.begin(), table.end()), table.end());
+    std::vector<uint8_t> codes;
+    for (const float value : weight) {
+        codes.push_back(static_cast<uint8_t>(std::lower_bound(table.begin(), table.end(), value) - table.begin()));
+    }
+    return codes;
 }
 
 // Images as kernels on blocks of channels have them; none for other operators. Problems hold plain ones.
@@ -110,12 +123,7 @@ PackedPtr pack(const Kernel& kernel, const Shape& shape, const Problem& problem)
     }
     SparseSource source{problem.rows, problem.columns, positions, values, {}, {}};
     if (problem.coded && !values.empty()) {
-        table = values;
-        std::sort(table.begin(), table.end());
-        table.erase(std::unique(table.begin(), table.end()), table.end());
-        for (const float value : values) {
-            codes.push_back(static_cast<uint8_t>(std::lower_bound(table.begin(), table.end(), value) - table.begin()));
-        }
+        codes = all_codes(values, table);
         source = {problem.rows, problem.columns, positions, {}, codes, table};
     }
     switch (kernel.form) {
@@ -139,6 +147,9 @@ PackedPtr pack(const Kernel& kernel, const Shape& shape, const Problem& problem)
             return pack_sell(source);
         case Form::slots:
             return pack_slots(source);
+        case Form::codes:
+            codes = all_codes(problem.weight, table);
+            return pack_codes(problem.rows, problem.columns, codes, table, kernel.panel, kernel.tile);
         case Form::taps:
             return pack_taps(source, shape.conv, kernel.panel);
         default:

@@ -43,6 +43,8 @@ SHAPES = [
 
 def _able(kernel, weight):
     """Whether a kernel can do this form of weight."""
+    if "_codes" in kernel:
+        return 0 < kernels.code_values(weight) <= (16 if "_codes4_" in kernel else 32)
     return "coded" not in kernel or 0 < kernels.shared_values(weight) <= kernels.CODED_VALUES
 
 
@@ -106,6 +108,19 @@ def test_slots_of_any_density(kernel, shape, density, values, seed):
     (m, n, k), rng = shape, np.random.default_rng(seed)
     positions = np.flatnonzero(rng.random(n * k) < density * rng.random((n, 1)).repeat(k, 0).reshape(-1) * 2)
     weight = Sparse((n, k), positions, Codebook(rng.integers(0, values, positions.size), uniform(rng, values)))
+    _check(kernel, uniform(rng, m, k), weight, uniform(rng, n))
+    x = uniform(rng, m, k)
+    x[m - 1, k // 2] = np.inf
+    _check(kernel, x, weight, None, relu=True)
+
+
+@pytest.mark.parametrize("kernel", names("gemm_f32_codes"))
+@settings(max_examples=20, deadline=None)
+@given(st.tuples(st.integers(1, 6), st.integers(1, 40), st.integers(1, 40)), st.integers(1, 32), st.integers(0, 2**31))
+def test_codes_of_all_values(kernel, shape, values, seed):
+    """One value to as many as the bits name, all used; words that end within a row; rows of x past those at once."""
+    (m, n, k), rng = shape, np.random.default_rng(seed)
+    weight = Codebook(rng.integers(0, values, (n, k)), uniform(rng, values))
     _check(kernel, uniform(rng, m, k), weight, uniform(rng, n))
     x = uniform(rng, m, k)
     x[m - 1, k // 2] = np.inf

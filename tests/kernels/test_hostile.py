@@ -67,6 +67,23 @@ def test_slots_that_are_no_codes():
         native.pack_slots(1, 2**24, SOME, codes, TWO)
 
 
+def test_codes_that_are_none():
+    """As many codes as weights, each within a table that its bits can name."""
+    codes = np.zeros(12, np.uint8)
+    for arguments in (
+        (3, 4, codes[1:], TWO, 8, 4),
+        (3, 4, codes + 2, TWO, 8, 4),
+        (3, 4, codes, np.zeros(17, F), 8, 4),
+        (3, 4, codes, np.zeros(33, F), 8, 5),
+        (3, 4, codes, TWO[:0], 8, 4),
+        (3, 4, codes, TWO, 0, 4),
+        (3, 4, codes, TWO, 8, 3),
+        (2**40, 2**40, codes, TWO, 8, 4),
+    ):
+        with pytest.raises(ValueError, match=r"codes|code points|extent|elements"):
+            native.pack_codes(*arguments)
+
+
 @pytest.mark.parametrize(("rows", "columns"), [(0, 4), (-1, 4), (2**40, 2**40), (2**62, 4)])
 def test_impossible_matrices(rows, columns):
     """Extents below one, or whose product overflows, are refused before anything is allocated for them."""

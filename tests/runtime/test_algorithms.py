@@ -82,7 +82,9 @@ def test_convolutions_run_sparse_below_one_density(shape):
 
 
 def test_linear_layers_take_the_kernel_of_their_weight():
-    """At batch 1: looked up in registers where values are shared, gathered where memory would hold dense ones up."""
+    """At batch 1: looked up in registers where values are shared, by codes where most are left; gathered where memory
+    would hold dense ones up.
+    """
     large, small = GemmShape(1, 4096, 25088), GemmShape(1, 1000, 1024)
     for shape, left, values, stem in (
         (large, 0.04, 32, "coded_row"),
@@ -96,4 +98,15 @@ def test_linear_layers_take_the_kernel_of_their_weight():
         (GemmShape(64, 1000, 1024), 0.1, 32, "sparse_batch"),
     ):
         assert kernels.choose_gemm(shape, left, "avx512", values).kernel == f"gemm_f32_{stem}_avx512"
+    for shape, left, codes, isa, stem in (
+        (large, 0.04, 16, "avx512", "coded_row"),
+        (large, 1.0, 16, "avx512", "codes4"),
+        (small, 0.3, 17, "avx512", "codes5"),
+        (large, 1.0, 33, "avx512", "coded_row"),
+        (large, 1.0, 16, "avx2", "codes4"),
+        (large, 1.0, 32, "avx2", "panels"),
+        (small, 1.0, 16, "avx2", "panels"),
+        (GemmShape(4, 4096, 25088), 1.0, 16, "avx512", "panels"),
+    ):
+        assert kernels.choose_gemm(shape, left, isa, codes, codes).kernel == f"gemm_f32_{stem}_{isa}"
     assert kernels.choose_gemm(large, 0.04, "avx2", 32).kernel == "gemm_f32_sparse_row_avx2"

@@ -48,6 +48,14 @@ CODED_BELOW: Final = 0.2
 CODED_BELOW_LARGE: Final = 1.1
 
 
+#: bits of a code in the kernels that look all of a weight's values up in registers (gemm/codes.h)
+CODE_BITS: Final = (4, 5)
+# The share of weights left from which those beat the sparse kernels, and the instruction set on which codes of 5 bits,
+# and of weights that stay in a cache, pay (bench/shared.py).
+CODES_FROM: Final = 0.28
+CODES_ISAS: Final = ("avx512", "avx2")
+
+
 @dataclass(frozen=True)
 class Choice:
     """A kernel's full name and the reason for it."""
@@ -107,11 +115,15 @@ def density(weight: CodedWeight) -> float:
     return stored / count
 
 
-def choose_gemm(shape: GemmShape, left: float, isa: str, values: int = 0) -> Choice:
+def choose_gemm(shape: GemmShape, left: float, isa: str, values: int = 0, codes: int = 0) -> Choice:
     """The kernel of a linear layer of which the share `left` of the weights is not zero.
 
-    values: how many different ones those are, if they are shared, else 0.
+    values: how many different ones those are, if they are shared, else 0; codes: how many with the zeros.
     """
+    bits = _code_bits(shape, isa, codes)
+    if bits and left >= CODES_FROM:
+        why = f"{codes} values in codes of {bits} bits, fastest from {CODES_FROM:.0%} of weights left; batch {shape.m}"
+        return Choice(f"gemm_f32_codes{bits}_{isa}", why, sparse=False)
     if shape.m < BATCH_FROM and isa == CODED_ISA and 0 < values <= CODED_VALUES:
         large = shape.n * shape.k * 4 > CACHED
         sparse, below = "gemm_f32_coded_row", CODED_BELOW_LARGE if large else CODED_BELOW
@@ -120,6 +132,13 @@ def choose_gemm(shape: GemmShape, left: float, isa: str, values: int = 0) -> Cho
     else:
         sparse, below = "gemm_f32_sparse_batch", BATCH_BELOW if shape.m < LARGE_BATCH_FROM else LARGE_BATCH_BELOW
     return _choose(f"{sparse}_{isa}", f"gemm_f32_panels_{isa}", left, below, f"batch {shape.m}")
+
+
+def _code_bits(shape: GemmShape, isa: str, codes: int) -> int:
+    """Bits of the codes by which a dense layer of so many values is best run; 0 where it is best run dense."""
+    bits = next((b for b in CODE_BITS if 0 < codes <= 1 << b), 0)
+    pays = isa == CODED_ISA or (bits == CODE_BITS[0] and shape.n * shape.k * 4 > CACHED)
+    return bits if shape.m < BATCH_FROM and isa in CODES_ISAS and pays else 0
 
 
 def _choose(sparse: str, dense: str, left: float, below: float, what: str) -> Choice:
@@ -185,6 +204,29 @@ def shared_values(weight: CodedWeight) -> int:
     return len(stored.codebook) if isinstance(stored, Codebook) and stored.codes.dtype == np.uint8 else 0
 
 
+def code_values(weight: CodedWeight) -> int:
+    """How many values the weight has if it is shared, the zeros that a sparse one leaves out included; else 0."""
+    shared = shared_values(weight)
+    return shared + isinstance(weight, Sparse) if shared else 0
+
+
+def all_codes(weight: CodedWeight, *, transposed: bool) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """The codes of a shared weight, flat, rows of one output each, and the values that they choose from. Of a sparse
+    one, what is not stored has a code of its own. Raises UnsupportedShape where it is not shared.
+    """
+    stored = weight.values if isinstance(weight, Sparse) else weight
+    if not isinstance(stored, Codebook) or not 0 < code_values(weight) <= 256:
+        raise UnsupportedShape(f"codes are of shared weights, not {weight.describe()}")
+    codes, table = stored.codes, stored.codebook
+    if isinstance(weight, Sparse):
+        spread = np.full(math.prod(weight.shape), len(table), np.uint8)
+        spread[weight.positions] = stored.codes
+        codes, table = spread, np.append(table, np.float32(0))
+    rows = codes.reshape(weight.shape[0], -1)
+    flat = np.ascontiguousarray(rows if transposed else rows.T, dtype=np.uint8).reshape(-1)
+    return flat, np.ascontiguousarray(table, dtype=np.float32)
+
+
 def pack_gemm(weight: CodedWeight, shape: GemmShape, choice: Choice, *, transposed: bool) -> native.Packed:
     """The weight of a linear layer, packed for the chosen kernel."""
     if "coded" in choice.kernel:
@@ -192,6 +234,10 @@ def pack_gemm(weight: CodedWeight, shape: GemmShape, choice: Choice, *, transpos
         if c.codes is None or c.table is None:
             raise UnsupportedShape(f"{choice.kernel} needs shared weights, not {weight.describe()}")
         return native.pack_slots(c.rows, c.columns, c.positions, c.codes, c.table)
+    if "_codes" in choice.kernel:
+        codes, table = all_codes(weight, transposed=transposed)
+        lanes, bits = panel_width(choice.kernel), next(b for b in CODE_BITS if f"_codes{b}_" in choice.kernel)
+        return native.pack_codes(shape.n, shape.k, codes, table, lanes, bits)
     if choice.sparse:
         c = compact(weight, transposed=transposed)
         return native.pack_sell(c.rows, c.columns, c.positions, c.values, c.codes, c.table)

@@ -76,7 +76,7 @@ def linear(planner: Planner, node: Node, ends: tuple[str, str], rows: int, weigh
     coded, transposed, bias = weight.coded, weight.transposed, weight.bias
     n, k = coded.shape if transposed else coded.shape[::-1]
     shape, left = GemmShape(rows, n, k), planner.density(node.inputs[1])
-    choice = kernels.choose_gemm(shape, left, planner.isa, kernels.shared_values(coded))
+    choice = kernels.choose_gemm(shape, left, planner.isa, kernels.shared_values(coded), kernels.code_values(coded))
     name, scale = node.inputs[1], attributes.real(node, "alpha", 1.0)
     key = (name, transposed, scale, "sell" if "gemm_f32_sparse" in choice.kernel else choice.kernel)
 
