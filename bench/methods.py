@@ -129,6 +129,40 @@ def coded(rate: float, before: Callable[[nn.Module, Bench], nn.Module] | None = 
     return make
 
 
+def calibrated(*methods: Method, select: str = "*") -> Make:
+    """Compress by what a few hundred unlabelled images show.
+
+    select: "*" for the weights of all layers but the ends; else what the rule selects.
+    """
+
+    def make(model: nn.Module, bench: Bench) -> Made:
+        fold_batch_norms_(model, bench.images.example)
+        rules = [(bench.ends, [])] if select == "*" else []
+        ls.compress_(model, ls.Recipe([*rules, (select, list(methods))]))
+        calibrate_(model, bench.calibration())
+        return model
+
+    return make
+
+
+def rounded(rounding: str, bits: int = 4, budget: float | None = None) -> Make:
+    """Uniform codes after training, biases under the rule; the first and the last layer too."""
+    return calibrated(quantize.PostTraining(bits=bits, rounding=rounding, budget=budget), select="*|*.bias")
+
+
+def stepped(epochs: float, lr: float, bits: int) -> Make:
+    """Learned steps: 8 bits in the first and the last layer, `bits` elsewhere, weights and inputs."""
+
+    def make(model: nn.Module, bench: Bench) -> Made:
+        ends = quantize.LSQ(bits=8, activation_bits=8, scope="filter")
+        inner = quantize.LSQ(bits=bits, activation_bits=bits)
+        ls.compress_(model, ls.Recipe([(bench.ends, [ends]), ("*", [inner])]))
+        bench.train(model, epochs, lr)
+        return model
+
+    return make
+
+
 def shared(bits: int, epochs: float, lr: float) -> Make:
     """Deep Compression's: codebooks of 8 bits for convolutions, of `bits` for linear layers, then trained."""
 
@@ -183,12 +217,19 @@ def on_both(network: str, pace: float) -> tuple[Case, ...]:
         Case("bfloat16", untrained(Q.Format(format="bfloat16")), "16"),
         Case("float8 e4m3", untrained(Q.Format(format="float8_e4m3")), "8"),
         Case("int8 after training", integers(8), "8", "8", most_lost=0.3),
+        Case("4-bit weights, nearest", rounded("nearest"), "4", "8"),
+        Case("4-bit weights, AdaRound", rounded("adaround"), "4", "8"),
+        Case("4-bit weights, GPTQ", rounded("gptq"), "4", "8"),
+        Case("4 bits on average, GPTQ", rounded("gptq", 8, 4.0), "≈4", "8"),
+        Case("learned steps, 4 bits", stepped(2, 0.01 * pace, 4), "4", "4", epochs=2),
         Case("weight sharing 8/4 bits", shared(4, 0.5, 0.005 * pace), "8/4", epochs=0.5, most_lost=0.0),
         Case("ternary weight network", trained(3, 0.05 * pace, B.TernaryWeight()), "2", epochs=3, most_lost=3.7),
         Case(
             "trained ternary quantization", trained(3, 0.005 * pace, B.TrainedTernary()), "2", epochs=3, most_lost=0.6
         ),
         Case("binary weight network", trained(3, 0.05 * pace, B.BinaryWeight()), "1", epochs=3, most_lost=1.8),
+        Case("XNOR-Net", trained(3, 0.02 * pace, B.XNORNet()), "1", "1", epochs=3),
+        Case("BinaryNet", trained(3, 0.02 * pace, B.BinaryNet(norm=True)), "1", "1", epochs=3),
     )
     return tuple(replace(case, network=network) for case in cases)
 
@@ -198,6 +239,9 @@ CASES: Final = (
     *on_both("cifar-resnet-20", 1.0),
     Case("magnitude, 80 % fine-grained", sparse(pruned(MOST, 8, 0.05)), epochs=8, most_lost=0.3),
     Case("prune + share + code, 80 %", coded(2e-7, pruned(MOST, 8, 0.05)), epochs=8, most_lost=0.3, least_ratio=18),
+    Case("SparseGPT, 60 %, no training", calibrated(prune.SparseGPT(sparsity=0.6))),
+    Case("energy-aware, 60 %, no training", calibrated(prune.EnergyAware(sparsity=0.6))),
+    Case("magnitude, 60 %, no training", untrained(prune.Magnitude(sparsity=0.6), ends=False)),
     Case("rate-distortion after training", coded(6e-7), most_lost=0.5, least_ratio=11),
     Case("filters, half the MACs", smaller(0.5, 3, 0.02), epochs=3, most_lost=0.5, network="cifar-resnet-56"),
 )
