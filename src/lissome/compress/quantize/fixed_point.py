@@ -21,7 +21,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lissome.compress.apply import groups
 from lissome.compress.method import Member, Method
 from lissome.compress.quantize.layer_inputs import FollowedFixed
 from lissome.compress.snapped import Snapped, settle_each
@@ -141,6 +140,8 @@ def accumulators(module: nn.Module) -> list[Accumulator]:
 
     Raises RecipeError when there is none, or one has seen no input yet. A block's format is that of its largest number.
     """
+    from lissome.compress.apply import groups  # which imports the registry of methods
+
     found = []
     for member in (member for _, members in groups(module) for member in members):
         fixed, weight = member.parametrization, member.weight()

@@ -23,7 +23,12 @@ from lissome.weights import Codebook, CodedWeight, Sparse
 from lissome.weights.codebook import MAX_ENTRIES
 from lissome.weights.formats import FORMATS
 
-_DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float8_e4m3": torch.float8_e4m3fn}
+_DTYPES = {
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+    "float8_e4m3": torch.float8_e4m3fn,
+    "float8_e5m2": torch.float8_e5m2,
+}
 
 
 class _Lookup(torch.autograd.Function):
