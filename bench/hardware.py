@@ -107,7 +107,7 @@ def eie_rows(quick: bool) -> Iterator[Row]:
         yield Row(
             "eie", f"{b.name} theoretical", "µs", b.theoretical_us, fitted.theoretical_cycles * micro, fitted=True
         )
-        yield Row("eie", f"{b.name} actual", "µs", b.actual_us, times[b.name])
+        yield Row("eie", f"{b.name} actual, densities fitted to the theoretical row", "µs", b.actual_us, times[b.name])
         yield Row("eie", f"{b.name} actual, densities of table III", "µs", b.actual_us, plain.cycles * micro)
         low, high = (eie_timing(b, b.weight_percent + by, machine).cycles * micro for by in (-ROUNDING, ROUNDING))
         nearest = min(max(b.actual_us, low), high)

@@ -10,6 +10,7 @@ import lissome as ls
 from lissome.compress.binarize import BinaryNet, TernaryConnect, XNORNet
 from lissome.compress.binarize.signs import scale_of_inputs
 from lissome.errors import RecipeError
+from methods import after_steps
 
 
 def network():
@@ -25,16 +26,7 @@ def trained(method, steps=6):
     """After some steps, in evaluation mode; the loss has fallen."""
     model, x = network()
     ls.compress_(model, ls.Recipe([("3|7", [method])]))
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-    losses = []
-    for _ in range(steps):
-        loss = (model(x) - x.flatten(1)[:, :5].sign()).square().mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(float(loss.detach()))
-    assert losses[-1] < losses[0]
-    return model.eval(), x
+    return after_steps(model, x, steps), x
 
 
 def test_binary_net_is_signs_with_the_hard_tanhs_gradient():

@@ -12,6 +12,7 @@ from lissome.compress.apply import bake_, coded_parameters, uncompress_
 from lissome.compress.quantize import LSQ, FakeQuantized
 from lissome.compress.quantize.lsq import stepped
 from lissome.errors import RecipeError
+from methods import after_steps
 
 METHODS = (
     LSQ(bits=4, activation_bits=4),
@@ -35,16 +36,7 @@ def trained(method, steps=8):
     """The network after some steps with the method on it, in evaluation mode."""
     model, x = network()
     ls.compress_(model, [method])
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-    losses = []
-    for _ in range(steps):
-        loss = (model(x) - x.flatten(1)[:, :5].sign()).square().mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(float(loss.detach()))
-    assert losses[-1] < losses[0]
-    return model.eval(), x
+    return after_steps(model, x, steps), x
 
 
 def test_the_gradient_of_a_step_is_equation_3():

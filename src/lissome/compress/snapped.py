@@ -71,7 +71,7 @@ class Snapped(Parametrization):
 
 
 def settle_each(members: Sequence[Member], fraction: float) -> None:
-    """Settle snapped weights at full strength, put them to sleep below it."""
+    """Settle weights at full strength, with what is around their layers; put them to sleep below it."""
     for member in members:
         snapped = member.parametrization
         snapped.settled.fill_(value=fraction >= 1)

@@ -12,27 +12,26 @@ outputs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lissome.compress.calibrated import Calibrated, Seen
+from lissome.compress.calibrated import Seen
 from lissome.compress.method import Member, refuse
-from lissome.compress.prune.magnitude import Mask, set_masks
+from lissome.compress.prune.looking import Looking
+from lissome.compress.prune.magnitude import set_masks
 from lissome.compress.prune.reconstruct import reconstruct, rewrite, wanted
-from lissome.errors import RecipeError
 
 SWEEPS: Final = 200
 HALVINGS: Final = 40
 
 
 @dataclass(frozen=True)
-class ChannelLasso(Calibrated):
+class ChannelLasso(Looking):
     """Keep the input channels of each layer under the rule that a lasso chooses; restore its output by least squares.
 
     sparsity: share of the input channels to remove, in [0, 1); one at least stays.
@@ -41,24 +40,7 @@ class ChannelLasso(Calibrated):
     convolution.
     """
 
-    family: ClassVar[str] = "prune"
-
     sparsity: float = 0.5
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.sparsity < 1:
-            raise RecipeError(f"prune.ChannelLasso: sparsity is a share in [0, 1), not {self.sparsity!r}")
-
-    def parametrize(self, weight: Tensor, where: str) -> Mask:
-        if weight.dim() < 2:
-            raise refuse(self, where, f"a weight of shape {tuple(weight.shape)} has no inputs", "Leave biases out")
-        return Mask(self, where, weight)
-
-    def settle(self, members: Sequence[Member], fraction: float) -> None:
-        """Sleep at no strength; what calibration decided comes back only by calibrating again."""
-        if fraction <= 0:
-            for member in members:
-                member.parametrization.mask.fill_(value=True)
 
     @torch.no_grad()
     def decide(self, member: Member, seen: Seen, *, centred: bool) -> None:
@@ -75,9 +57,6 @@ class ChannelLasso(Calibrated):
         restored = reconstruct(seen, rows, kept)
         set_masks(self, [member], [kept.reshape(weight.shape)])
         rewrite(member, restored, kept)
-
-    def decide_bias(self, member: Member, target: Tensor, importance: Tensor) -> None:
-        """Never asked: biases are refused."""
 
 
 def select(rows: Tensor, seen: Seen, channels: int, keep: int) -> Tensor:

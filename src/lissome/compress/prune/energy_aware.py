@@ -12,14 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import Final
 
 import torch
 from torch import Tensor
 
-from lissome.compress.calibrated import Calibrated, Seen
-from lissome.compress.method import Member, refuse
-from lissome.compress.prune.magnitude import Mask, keep_largest, set_masks
+from lissome.compress.calibrated import Seen
+from lissome.compress.method import Member
+from lissome.compress.prune.looking import Looking
+from lissome.compress.prune.magnitude import keep_largest, set_masks
 from lissome.compress.prune.reconstruct import reconstruct, rewrite, wanted
 from lissome.errors import RecipeError
 from lissome.hardware.energy import Hierarchy
@@ -31,7 +32,7 @@ STEPS: Final = 4
 
 
 @dataclass(frozen=True)
-class EnergyAware(Calibrated):
+class EnergyAware(Looking):
     """Prune each weight under the rule to one sparsity, in the order of the layers' energy, and restore its output.
 
     sparsity: share of each weight to remove, in [0, 1). restored: of the weights that stay, the share that is chosen by
@@ -40,27 +41,13 @@ class EnergyAware(Calibrated):
     a weight of one dimension, and when a layer's weight would lose every entry.
     """
 
-    family: ClassVar[str] = "prune"
-
     sparsity: float = 0.8
     restored: float = 0.2
 
     def __post_init__(self) -> None:
-        if not 0 <= self.sparsity < 1:
-            raise RecipeError(f"prune.EnergyAware: sparsity is a share in [0, 1), not {self.sparsity!r}")
+        super().__post_init__()
         if not 0 <= self.restored <= 1:
             raise RecipeError(f"prune.EnergyAware: restored is a share in [0, 1], not {self.restored!r}")
-
-    def parametrize(self, weight: Tensor, where: str) -> Mask:
-        if weight.dim() < 2:
-            raise refuse(self, where, f"a weight of shape {tuple(weight.shape)} reads no input", "Leave biases out")
-        return Mask(self, where, weight)
-
-    def settle(self, members: Sequence[Member], fraction: float) -> None:
-        """Sleep at no strength; what calibration decided comes back only by calibrating again."""
-        if fraction <= 0:
-            for member in members:
-                member.parametrization.mask.fill_(value=True)
 
     def order(
         self, weights: Sequence[str], network: Callable[[], Network], densities: Callable[[], Mapping[str, float]]
@@ -82,9 +69,6 @@ class EnergyAware(Calibrated):
         kept = bring_back(seen, rows, kept, stay)
         set_masks(self, [member], [kept.reshape(weight.shape)])
         rewrite(member, reconstruct(seen, rows, kept), kept)
-
-    def decide_bias(self, member: Member, target: Tensor, importance: Tensor) -> None:
-        """Never asked: biases are refused."""
 
 
 def energies(network: Network, densities: Mapping[str, float]) -> dict[str, float]:

@@ -8,16 +8,16 @@ row may lose more in one block than another does. N:M keeps `keep` of every `of`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import Final
 
 import torch
 from torch import Tensor
 
-from lissome.compress.calibrated import Calibrated, Seen
-from lissome.compress.method import Member, refuse
-from lissome.compress.prune.magnitude import Mask, set_masks
+from lissome.compress.calibrated import Seen
+from lissome.compress.method import Member
+from lissome.compress.prune.looking import Looking
+from lissome.compress.prune.magnitude import set_masks
 from lissome.compress.prune.reconstruct import rewrite
 from lissome.compress.quantize.moments import moments
 from lissome.compress.quantize.second_order import inverse_factor
@@ -28,7 +28,7 @@ BLOCK: Final = 128
 
 
 @dataclass(frozen=True)
-class SparseGPT(Calibrated):
+class SparseGPT(Looking):
     """Prune each weight under the rule to one sparsity without training; the weights that stay answer for the others.
 
     sparsity: share of each weight to remove, in [0, 1). keep, of: of every `of` neighbours in a filter's flattened row
@@ -37,28 +37,14 @@ class SparseGPT(Calibrated):
     and a weight of one dimension.
     """
 
-    family: ClassVar[str] = "prune"
-
     sparsity: float = 0.5
     keep: int = 0
     of: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.sparsity < 1:
-            raise RecipeError(f"prune.SparseGPT: sparsity is a share in [0, 1), not {self.sparsity!r}")
+        super().__post_init__()
         if (self.keep, self.of) != (0, 0) and not 1 <= self.keep < self.of:
             raise RecipeError(f"prune.SparseGPT: keep {self.keep} of {self.of}: at least 1, and fewer than there are")
-
-    def parametrize(self, weight: Tensor, where: str) -> Mask:
-        if weight.dim() < 2:
-            raise refuse(self, where, f"a weight of shape {tuple(weight.shape)} reads no input", "Leave biases out")
-        return Mask(self, where, weight)
-
-    def settle(self, members: Sequence[Member], fraction: float) -> None:
-        """Sleep at no strength; what calibration decided comes back only by calibrating again."""
-        if fraction <= 0:
-            for member in members:
-                member.parametrization.mask.fill_(value=True)
 
     @torch.no_grad()
     def decide(self, member: Member, seen: Seen, *, centred: bool) -> None:
@@ -68,9 +54,6 @@ class SparseGPT(Calibrated):
         left, kept = self.solve(rows, inverse_factor(gram))
         set_masks(self, [member], [kept.reshape(weight.shape)])
         rewrite(member, left, kept)
-
-    def decide_bias(self, member: Member, target: Tensor, importance: Tensor) -> None:
-        """Never asked: biases are refused."""
 
     def solve(self, rows: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
         """Weights that stay and where they are, (G, R, d); rows: (G, R, d), factor: (G, d, d), U of H⁻¹ = UᵀU."""

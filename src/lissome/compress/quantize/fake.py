@@ -17,8 +17,9 @@ from torch import Tensor
 
 from lissome.compress.method import Member, Method, Parametrization
 from lissome.compress.quantize import ranges
-from lissome.compress.quantize.lsq import LEAST, wake
+from lissome.compress.quantize.lsq import LEAST
 from lissome.compress.quantize.uniform import SCOPES, Grid, check_bits
+from lissome.compress.snapped import settle_each
 from lissome.errors import RecipeError
 from lissome.weights import CodedWeight, Scaled
 from lissome.weights.scaled import whole
@@ -116,4 +117,4 @@ class FakeQuantized(Method):
         return Rounded(self, where, weight)
 
     def settle(self, members: Sequence[Member], fraction: float) -> None:
-        wake(members, fraction)
+        settle_each(members, fraction)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from lissome.compress.around import Codes, Sleeper
 from lissome.compress.method import Member, Method, Parametrization
 from lissome.compress.quantize.uniform import SCOPES, check_bits
+from lissome.compress.snapped import settle_each
 from lissome.errors import RecipeError
 from lissome.weights import CodedWeight, Scaled
 from lissome.weights.scaled import whole
@@ -88,7 +89,7 @@ class StepOfInputs(Sleeper):
         self.begun.fill_(value=True)
 
     def fixed(self) -> Codes:
-        return Codes(max(abs(float(self.step)), LEAST), 0, *self.ends)
+        return Codes(max(abs(float(self.step.detach())), LEAST), 0, *self.ends)
 
 
 class LearnedSteps(Parametrization):
@@ -160,15 +161,4 @@ class LSQ(Method):
         return LearnedSteps(self, where, weight)
 
     def settle(self, members: Sequence[Member], fraction: float) -> None:
-        wake(members, fraction)
-
-
-def wake(members: Sequence[Member], fraction: float) -> None:
-    """Settle parametrizations at full strength, with what is around their layers; put them to sleep below it."""
-    for member in members:
-        part = member.parametrization
-        part.settled.fill_(value=fraction >= 1)
-        if fraction >= 1:
-            part.settle(member.weight())
-        if part.around is not None:
-            part.around.active.fill_(value=fraction >= 1)
+        settle_each(members, fraction)
